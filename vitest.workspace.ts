@@ -1,18 +1,44 @@
 import { defineConfig } from "vitest/config"
 
 // vitest does not look for this file: every script names it with `--config`.
-const project = (name: string, root: string) => ({
-  resolve: { conditions: ["source", "node", "import", "default"] },
-  ssr: { resolve: { conditions: ["source", "node", "import", "default"] } },
-  test: { name, root, include: ["test/**/*.test.ts"], testTimeout: 20_000 }
+const conditions = ["source", "node", "import", "default"]
+
+const project = (name: string, test: Record<string, unknown>) => ({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: { name, testTimeout: 20_000, ...test }
 })
+
+const inPackage = (name: string) => project(name, { root: `packages/${name}`, include: ["test/**/*.test.ts"] })
 
 export default defineConfig({
   test: {
     projects: [
-      project("protocol", "packages/protocol"),
-      project("holdfast", "packages/holdfast"),
-      project("node", "packages/node")
-    ]
+      inPackage("protocol"),
+      inPackage("holdfast"),
+      inPackage("node"),
+      project("examples", { include: ["examples/**/*.test.ts"] }),
+      // What concerns the repository as a whole: tidiness, boundaries, public surface, documentation.
+      project("repository", {
+        include: ["test/**/*.test.ts"],
+        exclude: ["test/real/**", "test/pack/**"],
+        testTimeout: 120_000
+      }),
+      // After the others: it builds and installs, and would slow down tests that watch real sockets.
+      project("pack", { include: ["test/pack/*.test.ts"], testTimeout: 180_000, sequence: { groupOrder: 1 } }),
+      // Real sockets, processes and namespaces: one file at a time, so that a verdict is about the link, not the load.
+      project("real", {
+        include: ["test/real/**/*.test.ts"],
+        testTimeout: 120_000,
+        fileParallelism: false,
+        sequence: { groupOrder: 2 }
+      })
+    ],
+    coverage: {
+      provider: "v8",
+      include: ["packages/protocol/src/**/*.ts"],
+      reporter: ["text"],
+      thresholds: { branches: 100, functions: 100, lines: 100, statements: 100 }
+    }
   }
 })
