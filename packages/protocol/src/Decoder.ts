@@ -1,0 +1,133 @@
+/**
+ * Turns the bytes of one link into frames, in any chunking. Payloads are never copied: `Data` is handed on piece by
+ * piece, as views of the chunks, so that half a frame that arrived before a cut is not lost. Only a control frame that
+ * is split over chunks is put together, and its size is bounded.
+ */
+import * as Frame from "./Frame.ts"
+import * as Varint from "./Varint.ts"
+import { type Violation, violation } from "./Violation.ts"
+
+/** Who gets the frames. A violation that a call returns ends the decoding of the link. */
+export interface Sink {
+  /** The bytes of one channel from `offset` on; a view that is valid until its chunk is used again. */
+  readonly data: (channel: number, offset: number, bytes: Uint8Array) => Violation | undefined
+  readonly control: (frame: Frame.Control) => Violation | undefined
+}
+
+/** The incremental decoder of one link. It is never used for another. */
+export class Decoder {
+  private readonly frameBytesMax: number
+  private sink: Sink
+  /** The start of a frame that is not complete: a header, or a whole control frame. */
+  private partial = new Uint8Array(64)
+  private partialLength = 0
+  private dataChannel = 0
+  private dataOffset = 0
+  private dataRest = 0
+
+  /** `frameBytesMax` bounds the body of every frame. */
+  constructor(frameBytesMax: number, sink: Sink) {
+    this.frameBytesMax = frameBytesMax
+    this.sink = sink
+  }
+
+  /** Hands later frames to another sink. */
+  handTo(sink: Sink): void {
+    this.sink = sink
+  }
+
+  /** A frame began and is not complete. */
+  get isInsideFrame(): boolean {
+    return this.partialLength > 0 || this.dataRest > 0
+  }
+
+  /** Takes the next bytes of the link. After a violation the decoder must not be used again. */
+  push(chunk: Uint8Array): Violation | undefined {
+    let at = 0
+    while (at < chunk.length) {
+      if (this.dataRest > 0) {
+        const end = Math.min(chunk.length, at + this.dataRest)
+        const failed = this.data(chunk.subarray(at, end))
+        if (failed !== undefined) return failed
+        at = end
+      } else if (this.partialLength > 0) {
+        const missing = this.missing(this.partial, 0, this.partialLength)
+        if (typeof missing !== "number") return missing
+        const end = Math.min(chunk.length, at + missing)
+        this.keep(chunk.subarray(at, end))
+        at = end
+        const used = this.frame(this.partial, 0, this.partialLength)
+        if (typeof used !== "number") return used
+        if (used > 0) this.partialLength = 0
+      } else {
+        const used = this.frame(chunk, at, chunk.length)
+        if (typeof used !== "number") return used
+        if (used === 0) {
+          this.keep(chunk.subarray(at))
+          return undefined
+        }
+        at += used
+      }
+    }
+    return undefined
+  }
+
+  /** Handles the frame, or the header of the `Data` frame, at `at`: how many bytes it has, 0 if it is not all there. */
+  private frame(from: Uint8Array, at: number, end: number): number | Violation {
+    const missing = this.missing(from, at, end)
+    if (missing !== 0) return typeof missing === "number" ? 0 : missing
+    const type = from[at]!
+    const length = Varint.read(from, at + 1)
+    const body = at + 1 + Varint.sizeOf(from[at + 1]!)
+    if (type === Frame.Type.Data) {
+      const offsetAt = body + Varint.sizeOf(from[body]!)
+      const payload = offsetAt + Varint.sizeOf(from[offsetAt]!)
+      this.dataChannel = Varint.read(from, body)
+      this.dataOffset = Varint.read(from, offsetAt)
+      this.dataRest = length - (payload - body)
+      if (this.dataRest < 0) return violation("frame-body", "the body of Data is shorter than its header")
+      if (!(this.dataOffset + this.dataRest <= Varint.valueMax) || this.dataChannel > Varint.valueMax) {
+        return violation("frame-body", "a position beyond 2^53 - 1")
+      }
+      return payload - at
+    }
+    const frame = Frame.decode(type, from.slice(body, body + length))
+    const failed = frame._tag === "Violation" ? frame : this.sink.control(frame)
+    return failed ?? body + length - at
+  }
+
+  /** How many bytes are missing before the frame at `at` can be handled, as far as can be told. */
+  private missing(from: Uint8Array, at: number, end: number): number | Violation {
+    const has = end - at
+    if (has < 2) return 2 - has
+    const header = 1 + Varint.sizeOf(from[at + 1]!)
+    if (has < header) return header - has
+    const length = Varint.read(from, at + 1)
+    if (length > this.frameBytesMax) {
+      return violation("frame-length", `a frame of ${length} bytes, more than ${this.frameBytesMax}`)
+    }
+    if (from[at] !== Frame.Type.Data) return Math.max(0, header + length - has)
+    if (has < header + 1) return 1
+    const offsetAt = header + Varint.sizeOf(from[at + header]!)
+    if (has < offsetAt + 1) return offsetAt + 1 - has
+    return Math.max(0, offsetAt + Varint.sizeOf(from[at + offsetAt]!) - has)
+  }
+
+  private data(bytes: Uint8Array): Violation | undefined {
+    const offset = this.dataOffset
+    this.dataOffset += bytes.length
+    this.dataRest -= bytes.length
+    return this.sink.data(this.dataChannel, offset, bytes)
+  }
+
+  private keep(bytes: Uint8Array): void {
+    const length = this.partialLength + bytes.length
+    if (length > this.partial.length) {
+      const grown = new Uint8Array(Math.max(length, this.partial.length * 2))
+      grown.set(this.partial.subarray(0, this.partialLength))
+      this.partial = grown
+    }
+    this.partial.set(bytes, this.partialLength)
+    this.partialLength = length
+  }
+}

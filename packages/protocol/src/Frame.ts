@@ -1,0 +1,166 @@
+/**
+ * The frames of the protocol and their bytes. A frame is a type (one byte), the length of its body (a variable-length
+ * integer) and the body. `Data` is the only frame whose body may be handled before it is complete.
+ */
+import { Reader, Writer } from "./Bytes.ts"
+import * as Handshake from "./Handshake.ts"
+import * as Positions from "./Positions.ts"
+import * as Varint from "./Varint.ts"
+import { type Violation, violation } from "./Violation.ts"
+
+/** The type bytes. */
+export const Type = {
+  Hello: 0x01,
+  Welcome: 0x02,
+  Challenge: 0x03,
+  Proof: 0x04,
+  Resumed: 0x05,
+  Refused: 0x06,
+  Ping: 0x10,
+  Pong: 0x11,
+  Heartbeat: 0x12,
+  Positions: 0x20,
+  Data: 0x21,
+  GoAway: 0x30,
+  Close: 0x31,
+  Closed: 0x32
+} as const
+
+/** "Are you there?" The answer is a {@link Pong} with the same id. */
+export interface Ping {
+  readonly _tag: "Ping"
+  readonly id: number
+}
+
+/** The answer to the latest {@link Ping}; earlier ones are answered by it, too. */
+export interface Pong {
+  readonly _tag: "Pong"
+  readonly id: number
+}
+
+/** A sign of life and nothing else. */
+export interface Heartbeat {
+  readonly _tag: "Heartbeat"
+}
+
+/** The sender will end this session soon: `end` is the final position of its data on channel 0. */
+export interface GoAway {
+  readonly _tag: "GoAway"
+  readonly retryAfterMillis: number
+  readonly end: number
+}
+
+/** Why a session ends. */
+export type CloseCode = "Normal" | "Drained" | "Expired" | "Failed" | "Violated" | "Fenced" | "GoneAway"
+
+/** The session ends here. `epoch` is the epoch that fences this one off and 0 for other codes. */
+export interface Close {
+  readonly _tag: "Close"
+  readonly code: CloseCode
+  readonly epoch: number
+  readonly detail: string
+}
+
+/** The answer to {@link Close}. */
+export interface Closed {
+  readonly _tag: "Closed"
+}
+
+/** Every frame but `Data`. */
+export type Control =
+  | Ping
+  | Pong
+  | Heartbeat
+  | Positions.Positions
+  | GoAway
+  | Close
+  | Closed
+  | Handshake.Handshake
+
+const closeCodes: ReadonlyArray<CloseCode> = [
+  "Normal",
+  "Drained",
+  "Expired",
+  "Failed",
+  "Violated",
+  "Fenced",
+  "GoneAway"
+]
+
+/** Encodes a control frame. */
+export const encode = (frame: Control): Uint8Array => {
+  const body = new Writer()
+  writeBody(body, frame)
+  const bytes = body.finish()
+  const out = new Uint8Array(1 + Varint.size(bytes.length) + bytes.length)
+  out[0] = Type[frame._tag]
+  out.set(bytes, Varint.write(out, 1, bytes.length))
+  return out
+}
+
+/** The bytes of a `Data` frame before its payload of `length` bytes. */
+export const dataHeader = (channel: number, offset: number, length: number): Uint8Array => {
+  const prefix = Varint.size(channel) + Varint.size(offset)
+  const out = new Uint8Array(1 + Varint.size(prefix + length) + prefix)
+  out[0] = Type.Data
+  Varint.write(out, Varint.write(out, Varint.write(out, 1, prefix + length), channel), offset)
+  return out
+}
+
+/** Decodes the body of a control frame, which must be whole. */
+export const decode = (type: number, body: Uint8Array): Control | Violation => {
+  const reader = new Reader(body)
+  const frame = readBody(type, reader)
+  if (frame === undefined) return violation("frame-type", `there is no control frame of type ${type}`)
+  if (frame._tag === "Violation") return frame
+  if (reader.failed) return violation("frame-body", `the body of ${frame._tag} has too few bytes or a wrong value`)
+  if (reader.rest > 0) return violation("frame-body", `the body of ${frame._tag} has ${reader.rest} bytes too many`)
+  return frame
+}
+
+const writeBody = (into: Writer, frame: Control): void => {
+  switch (frame._tag) {
+    case "Ping":
+    case "Pong":
+      return into.varint(frame.id)
+    case "Heartbeat":
+    case "Closed":
+      return
+    case "Positions":
+      return Positions.write(into, frame)
+    case "GoAway":
+      into.varint(frame.retryAfterMillis)
+      return into.varint(frame.end)
+    case "Close":
+      into.varint(closeCodes.indexOf(frame.code))
+      into.varint(frame.epoch)
+      return into.text(frame.detail)
+    default:
+      return Handshake.write(into, frame)
+  }
+}
+
+const readBody = (type: number, from: Reader): Control | Violation | undefined => {
+  switch (type) {
+    case Type.Ping:
+      return { _tag: "Ping", id: from.varint() }
+    case Type.Pong:
+      return { _tag: "Pong", id: from.varint() }
+    case Type.Heartbeat:
+      return { _tag: "Heartbeat" }
+    case Type.Closed:
+      return { _tag: "Closed" }
+    case Type.Positions:
+      return Positions.read(from)
+    case Type.GoAway:
+      return { _tag: "GoAway", retryAfterMillis: from.varint(), end: from.varint() }
+    case Type.Close: {
+      const code = closeCodes[from.varint()]
+      const epoch = from.varint()
+      const detail = from.text()
+      return code === undefined ? violation("close-code", "unknown close code") : { _tag: "Close", code, epoch, detail }
+    }
+    default:
+      return Handshake.read(type, from)
+  }
+}

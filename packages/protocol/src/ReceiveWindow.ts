@@ -1,0 +1,216 @@
+/**
+ * The receiver's side of one direction of one channel: cuts off what it holds already, puts records together, hands
+ * messages to the application and says how far the sender may go. `taken <= received <= limit`.
+ */
+import { rejectedMax } from "./Positions.ts"
+import * as Varint from "./Varint.ts"
+import { type Violation, violation } from "./Violation.ts"
+
+/** Receives one stream of records. */
+export class ReceiveWindow {
+  /** Everything below is held here. */
+  received = 0
+  /** The application is done with everything below. */
+  taken = 0
+  /** What the sender was told that it may send; it never goes down. */
+  limit: number
+  /** The end record has arrived. */
+  ended = false
+  /** Bytes that arrived again and were cut off. */
+  duplicateBytes = 0
+
+  private readonly windowBytes: number
+  private readonly messageBytesMax: number
+  /** Messages that nobody has been handed, and where their records end. */
+  private waiting: Array<Uint8Array> = []
+  private waitingEnds: Array<number> = []
+  /** Messages that a consumer has been handed and has not taken. */
+  private handed: Array<Uint8Array> = []
+  private handedEnds: Array<number> = []
+  private handedFrom = 0
+  private rejectedEnds: Array<number> = []
+
+  /** The record that is incomplete: where it starts, its header, and its payload so far. */
+  private recordStart = 0
+  private header = new Uint8Array(8)
+  private headerLength = 0
+  private payload: Uint8Array | undefined
+  private payloadLength = 0
+  private payloadNeeded = 0
+
+  constructor(options: { readonly windowBytes: number; readonly messageBytesMax: number }) {
+    this.windowBytes = options.windowBytes
+    this.messageBytesMax = options.messageBytesMax
+    this.limit = options.windowBytes
+  }
+
+  /** Messages that wait for a consumer. */
+  get waitingCount(): number {
+    return this.waiting.length
+  }
+
+  /** Messages that have arrived and were not taken. */
+  get untakenCount(): number {
+    return this.waiting.length + this.handed.length - this.handedFrom
+  }
+
+  /** The end has arrived and every message before it has been taken. */
+  get isFinished(): boolean {
+    return this.ended && this.untakenCount === 0
+  }
+
+  /** Ends of messages that the application declined, until the sender confirms them. */
+  get rejected(): ReadonlyArray<number> {
+    return this.rejectedEnds
+  }
+
+  /** No more messages can be declined before the sender has confirmed some. */
+  get isRejectedFull(): boolean {
+    return this.rejectedEnds.length >= rejectedMax
+  }
+
+  /** The limit that may be announced now. A message that is larger than the window gets room when it is the next one. */
+  get grantable(): number {
+    const next = this.taken >= this.recordStart && this.payloadNeeded > 0
+      ? this.recordStart + this.headerLength + this.payloadNeeded
+      : 0
+    return Math.max(this.limit, this.taken + this.windowBytes, next)
+  }
+
+  /** Takes the bytes at `offset`. */
+  data(offset: number, bytes: Uint8Array): Violation | undefined {
+    if (offset > this.received) {
+      return violation("data-gap", `data at ${offset}, but only ${this.received} bytes came before`)
+    }
+    const end = offset + bytes.length
+    if (end > this.limit) return violation("data-limit", `data up to ${end}, beyond the limit ${this.limit}`)
+    if (end <= this.received) {
+      this.duplicateBytes += bytes.length
+      return undefined
+    }
+    this.duplicateBytes += this.received - offset
+    const fresh = bytes.subarray(this.received - offset)
+    // Messages are views. A small piece of a large chunk is copied, so that a view never keeps much more than itself.
+    return this.records(fresh.length * 4 < fresh.buffer.byteLength ? fresh.slice() : fresh)
+  }
+
+  /** Hands all waiting messages to the consumer, `undefined` if there are none. Those that it had before are taken. */
+  hand(): ReadonlyArray<Uint8Array> | undefined {
+    this.take(this.handed.length)
+    if (this.waiting.length === 0) return undefined
+    this.handed = this.waiting
+    this.handedEnds = this.waitingEnds
+    this.handedFrom = 0
+    this.waiting = []
+    this.waitingEnds = []
+    return this.handed
+  }
+
+  /** The consumer is done with the next `count` messages that it was handed. */
+  take(count: number): void {
+    this.handedFrom = Math.min(this.handedFrom + count, this.handed.length)
+    if (this.handedFrom > 0) this.taken = Math.max(this.taken, this.handedEnds[this.handedFrom - 1]!)
+    if (this.handedFrom === this.handed.length) this.nothingHanded()
+    if (this.isFinished) this.taken = this.received
+  }
+
+  /** As {@link take} for one message, and the sender is told that the application declined it. */
+  reject(): void {
+    const end = this.handedEnds[this.handedFrom]
+    if (end !== undefined && end > this.taken) this.rejectedEnds.push(end)
+    this.take(1)
+  }
+
+  /** The consumer stopped: what it did not take goes to the next one. */
+  giveBack(): void {
+    this.waiting = this.handed.slice(this.handedFrom).concat(this.waiting)
+    this.waitingEnds = this.handedEnds.slice(this.handedFrom).concat(this.waitingEnds)
+    this.nothingHanded()
+  }
+
+  /** The sender has forgotten everything below `position`. */
+  confirm(position: number): Violation | undefined {
+    if (position > this.taken) return violation("released", `released ${position}, but only ${this.taken} was taken`)
+    if (this.rejectedEnds.length > 0) this.rejectedEnds = this.rejectedEnds.filter((end) => end > position)
+    return undefined
+  }
+
+  /** Messages of an earlier session that were not taken: they come first and move no position. */
+  adopt(earlier: ReceiveWindow): void {
+    earlier.giveBack()
+    this.waiting = earlier.waiting.concat(this.waiting)
+    this.waitingEnds = earlier.waiting.map(() => 0).concat(this.waitingEnds)
+  }
+
+  private nothingHanded(): void {
+    this.handed = []
+    this.handedEnds = []
+    this.handedFrom = 0
+  }
+
+  private records(bytes: Uint8Array): Violation | undefined {
+    let at = 0
+    while (at < bytes.length) {
+      if (this.ended) return violation("data-after-end", `${bytes.length - at} bytes after the end`)
+      if (this.payloadNeeded > 0) {
+        at = this.fill(bytes, at)
+        continue
+      }
+      this.header[this.headerLength++] = bytes[at++]!
+      this.received++
+      if (this.headerLength < Varint.sizeOf(this.header[0]!)) continue
+      const value = Varint.read(this.header, 0)
+      if (value - 1 > this.messageBytesMax) {
+        return violation("message-length", `a message of ${value - 1} bytes, more than ${this.messageBytesMax}`)
+      }
+      if (value > 1) {
+        this.payloadNeeded = value - 1
+        continue
+      }
+      if (value === 0) this.finish()
+      else this.complete(bytes.subarray(at, at))
+    }
+    return undefined
+  }
+
+  /** Adds to the payload of the present record; whole payloads are handed on as views. */
+  private fill(bytes: Uint8Array, at: number): number {
+    const end = Math.min(bytes.length, at + this.payloadNeeded - this.payloadLength)
+    const piece = bytes.subarray(at, end)
+    this.received += piece.length
+    if (piece.length === this.payloadNeeded) {
+      this.complete(piece)
+      return end
+    }
+    const length = this.payloadLength + piece.length
+    if (this.payload === undefined || this.payload.length < length) {
+      const grown = new Uint8Array(Math.min(this.payloadNeeded, Math.max(length * 2, 4096)))
+      if (this.payload !== undefined) grown.set(this.payload.subarray(0, this.payloadLength))
+      this.payload = grown
+    }
+    this.payload.set(piece, this.payloadLength)
+    this.payloadLength = length
+    if (length === this.payloadNeeded) this.complete(this.payload.subarray(0, length))
+    return end
+  }
+
+  private complete(message: Uint8Array): void {
+    this.waiting.push(message)
+    this.waitingEnds.push(this.received)
+    this.nextRecord()
+  }
+
+  private finish(): void {
+    this.ended = true
+    this.nextRecord()
+    if (this.isFinished) this.taken = this.received
+  }
+
+  private nextRecord(): void {
+    this.recordStart = this.received
+    this.headerLength = 0
+    this.payload = undefined
+    this.payloadLength = 0
+    this.payloadNeeded = 0
+  }
+}
