@@ -16,6 +16,8 @@ export interface Sink {
 
 /** The incremental decoder of one link. It is never used for another. */
 export class Decoder {
+  /** How many frames have begun to be handled; with {@link isInsideFrame} it tells whether one and the same is stuck. */
+  frameCount = 0
   private readonly frameBytesMax: number
   private sink: Sink
   /** The start of a frame that is not complete: a header, or a whole control frame. */
@@ -76,6 +78,7 @@ export class Decoder {
   private frame(from: Uint8Array, at: number, end: number): number | Violation {
     const missing = this.missing(from, at, end)
     if (missing !== 0) return typeof missing === "number" ? 0 : missing
+    this.frameCount++
     const type = from[at]!
     const length = Varint.read(from, at + 1)
     const body = at + 1 + Varint.sizeOf(from[at + 1]!)
