@@ -1,1 +1,7 @@
-export {}
+export * as ConnectionError from "./ConnectionError.ts"
+export * as Link from "./Link.ts"
+export * as Patience from "./Patience.ts"
+export * as Policy from "./Policy.ts"
+export * as Presets from "./Presets.ts"
+export * as Supervisor from "./Supervisor.ts"
+export * as Watchdog from "./Watchdog.ts"

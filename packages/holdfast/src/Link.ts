@@ -1,0 +1,117 @@
+/**
+ * A link: one live transport, any Effect `Socket`, made anew for each incarnation. It dies and is never revived.
+ *
+ * Guarantees of `open`: reader and writer live in the incarnation's scope, so no write crosses into the next one; every
+ * failure is a typed reason with the system's code; `destroy` waits for nothing, whatever the transport is doing.
+ */
+import { Effect, type Scope } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Predicate from "effect/Predicate"
+import * as Socket from "effect/socket/Socket"
+import * as ConnectionError from "./ConnectionError.ts"
+
+/** A `Socket` that may do or tell more than others. */
+export interface Link extends Socket.Socket {
+  /** Ends the connection at once (reset, terminate), and waits for nothing. After it no byte of ours arrives. */
+  readonly destroy?: Effect.Effect<void> | undefined
+  /** What has not moved yet, by a plain call without I/O: the strongest that this transport can tell. */
+  readonly progress?: (() => Progress) | undefined
+}
+
+/** Bytes of ours that are still on this side. */
+export interface Progress {
+  /** Handed to the transport and not yet to the network. */
+  readonly queuedBytes: number
+  /** Handed to the network and not acknowledged by the peer's machine, where the system tells. */
+  readonly unacknowledgedBytes?: number | undefined
+}
+
+/** A link that was opened: its connection lives until the scope of the opening closes. */
+export interface Opened {
+  /** The next batch of bytes. Fails when the connection ends, in whatever way. */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
+  /** Hands a batch to the transport; waits where the transport pushes back. */
+  readonly write: (
+    chunks: NonEmptyReadonlyArray<Uint8Array>
+  ) => Effect.Effect<void, ConnectionError.ConnectionError>
+  /** Ends the connection at once. For sockets that cannot, a close is asked for and not waited for. */
+  readonly destroy: Effect.Effect<void>
+  /** As the link tells it, if it does. */
+  readonly progress: (() => Progress) | undefined
+}
+
+/** Whether a value is a Socket that offers `destroy` or `progress`. */
+export const isLink = (u: unknown): u is Link =>
+  Socket.isSocket(u) && (Predicate.hasProperty(u, "destroy") || Predicate.hasProperty(u, "progress"))
+
+/** Dials and takes hold of both directions. Fails with `LinkFailed` (dial) or `LinkClosed`. */
+export const open = Effect.fnUntraced(function*(
+  link: Link
+): Effect.fn.Return<Opened, ConnectionError.ConnectionError, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const fromSocketError = reasonOf(link)
+  const { pull } = yield* Effect.mapError(link.reader, fromSocketError("dial"))
+  const writer = yield* link.writer
+  return {
+    pull: Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes),
+    write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
+    destroy:
+      link.destroy ??
+      // A socket that has lost its connection parks the close event for ever, so nobody waits for it.
+      writer.write(new Socket.CloseEvent(destroyCode, "destroyed")).pipe(
+        Effect.ignoreCause,
+        Effect.forkIn(scope, { startImmediately: true }),
+        Effect.asVoid
+      ),
+    progress: link.progress
+  }
+})
+
+/** Runs the effect that makes a link and opens what it made; its own failure is a `LinkFailed` of the dial. */
+export const dial = <E, R>(
+  make: Effect.Effect<Link, E, R>
+): Effect.Effect<Opened, ConnectionError.ConnectionError, R | Scope.Scope> =>
+  Effect.flatMap(
+    Effect.mapError(make, (cause) =>
+      ConnectionError.isConnectionError(cause) ? cause : linkFailed(cause, "dial")
+    ),
+    open
+  )
+
+type During = ConnectionError.LinkFailed["during"]
+
+const reasonOf = (link: Link) => (during: During) => ({ reason }: Socket.SocketError): ConnectionError.ConnectionError => {
+  switch (reason._tag) {
+    case "SocketCloseError": {
+      const progress = link.progress?.()
+      const unacknowledgedBytes = progress?.unacknowledgedBytes ?? progress?.queuedBytes ?? 0
+      return ConnectionError.make(new ConnectionError.LinkClosed({ code: reason.code, unacknowledgedBytes }))
+    }
+    case "SocketReadError":
+      return linkFailed(reason.cause, "read")
+    case "SocketWriteError":
+      return linkFailed(reason.cause, "write")
+    case "SocketOpenError":
+    case "SocketUpgradeError":
+      return linkFailed(reason.cause ?? reason, during)
+  }
+}
+
+const linkFailed = (cause: unknown, during: During): ConnectionError.ConnectionError =>
+  ConnectionError.make(new ConnectionError.LinkFailed({ cause, code: codeOf(cause), during }))
+
+const codeOf = (cause: unknown): string | undefined =>
+  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : undefined
+
+const onlyBytes = (
+  batch: NonEmptyReadonlyArray<Uint8Array | string>
+): Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError> => {
+  for (const chunk of batch) if (typeof chunk === "string") return Effect.fail(textReceived())
+  return Effect.succeed(batch as NonEmptyReadonlyArray<Uint8Array>)
+}
+
+const textReceived = () =>
+  ConnectionError.make(new ConnectionError.ProtocolViolated({ rule: "frames are binary, never text", by: "peer" }))
+
+/** A private WebSocket close code, so that the peer does not take it for an orderly end. TCP has no codes. */
+const destroyCode = 4000

@@ -1,0 +1,246 @@
+/**
+ * Patience: a timeout as a `Schedule`.
+ *
+ * Each delay is how long to wait for what is missing. When a delay passes without it, the watch *asks* and takes the
+ * next delay; when the schedule is done, patience is over. So n delays ask n - 1 times, one delay is a plain deadline,
+ * and whenever the missing thing arrives the schedule starts again from that instant.
+ *
+ * Guarantees: time is monotonic and exact to the millisecond; nobody is judged before input that was waiting has been
+ * read; a machine that was late asks and waits that delay once more, once for each silence; watching costs one store
+ * for each arrival and wakes no fiber until it asks.
+ *
+ * The traps of Effect's Schedules:
+ *
+ * | written | delays | meant |
+ * | --- | --- | --- |
+ * | `spaced("5 seconds").pipe(upTo({ duration: "10 seconds" }))` | 5 5 5 | use `times`, or `Presets.within` |
+ * | `recurs(2)`, `during("10 seconds")` | 0 0 ... | they have no delay of their own: `spaced(d).pipe(upTo({ times: 2 }))` |
+ * | `min([spaced("5 seconds"), recurs(2)])` | 0 0 5 5 ... | the bound is `max` |
+ */
+import { Clock, Duration, Effect, Latch, Option, Schedule } from "effect"
+import { nextDelay } from "./internal/Unroll.ts"
+
+/** What is known while something is missing: the input of a patience that adapts itself. */
+export interface Evidence {
+  /** Since the last arrival, or since the watch began. */
+  readonly missingFor: Duration.Duration
+  /** Questions asked since then. */
+  readonly asked: number
+  /** The last measured round trip, if the protocol can tell. */
+  readonly roundTripTime: Option.Option<Duration.Duration>
+}
+
+/**
+ * How long to wait for something: a `Schedule`, or a `Duration` that stands for a single delay. `"Infinity"` switches
+ * the watch off. The output of the schedule is ignored. A step that dies is a defect of the connection, not retried.
+ */
+export type Patience = Duration.Input | Schedule.Schedule<unknown, Evidence>
+
+/** A patience as a Schedule: a Duration becomes one delay. */
+export const toSchedule = (patience: Patience): Schedule.Schedule<unknown, Evidence> =>
+  Schedule.isSchedule(patience) ? patience : Schedule.duration(patience)
+
+/** What a watch is made of. */
+export interface WatchOptions {
+  readonly patience: Patience
+  /** The monotonic instant in milliseconds (see `monotonicMillis`) from which to count; `undefined`: rest until `arrived`. */
+  readonly anchor: number | undefined
+  /** Called for each question. A plain call: it must not wait and must not throw. */
+  readonly ask?: ((evidence: Evidence) => void) | undefined
+  /** The last measured round trip, for the evidence. */
+  readonly roundTripTime?: (() => Option.Option<Duration.Duration>) | undefined
+  /**
+   * Called when the schedule is done, with the monotonic instant at which the last delay began. `"over"` (the default)
+   * ends the watch, `"rest"` waits for the next arrival, and a number of milliseconds asks and waits that long again.
+   */
+  readonly onDone?: ((evidence: Evidence, lastDelay: LastDelay) => "over" | "rest" | number) | undefined
+}
+
+/** The delay that was waited last: when it began, and how long it was, in milliseconds. */
+export interface LastDelay {
+  readonly startedAt: number
+  readonly millis: number
+}
+
+/** A running watch. All calls are plain and cheap; only `run` is an Effect, to be run once. */
+export interface Watch {
+  /** The missing thing arrived at this monotonic instant (milliseconds): the run starts anew from there. */
+  readonly arrived: (now: number) => void
+  /** Nothing is missing: no run until the next `arrived`. */
+  readonly rest: () => void
+  /** Asks at once and changes nothing else, for instance after a suspension. Does nothing while at rest. */
+  readonly question: () => void
+  /**
+   * Replaces the patience while the run goes on: its anchor, its questions and the start of the present delay stay; the
+   * delay's length becomes that of the same place in the new schedule. Where the new schedule has no such place, the
+   * run is over at the new schedule's end, or at once if that has passed. So replacing neither prolongs nor shortens.
+   */
+  readonly replace: (patience: Patience) => void
+  /** Succeeds when patience is over. It reads clocks and calls `ask`; it never writes and never waits for a write. */
+  readonly run: Effect.Effect<Evidence>
+}
+
+/** The monotonic time in milliseconds, in which all instants of a watch are given. */
+export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+/** Makes a watch. Nothing happens until its `run` is run. */
+export const watch = (options: WatchOptions): Watch => {
+  const latch = Latch.makeUnsafe(false)
+  let anchor = options.anchor
+  let patience = options.patience
+  let clock: Clock.Clock | undefined
+  let asked = 0
+  let replaced = false
+  // Whether an arrival must wake the fiber. In the first delay it need not: the fiber sees it when its sleep ends.
+  let listening = false
+  // Whether the fiber last woke when it meant to. A run that begins after a late wake is late itself.
+  let punctual = true
+
+  const evidence = (now: number): Evidence => ({
+    missingFor: Duration.millis(now - (anchor ?? now)),
+    asked,
+    roundTripTime: options.roundTripTime?.() ?? Option.none()
+  })
+  const ask = (now: number): void => {
+    asked++
+    options.ask?.(evidence(now))
+  }
+
+  /** One run of the schedule. Ends with evidence when patience is over, with nothing when another run is to begin. */
+  const runOnce = Effect.fnUntraced(function*(clock: Clock.Clock, from: number) {
+    const now = () => monotonicMillis(clock)
+    const armedAt = now()
+    const wall = clock.currentTimeMillisUnsafe() - (armedAt - from)
+    asked = 0
+    replaced = false
+    listening = false
+    let step = yield* Schedule.toStep(toSchedule(patience))
+    let place = 0 // of the present delay
+    let before = 0 // the delays before it: ideal time
+    let startedAt = from
+    let graceUsed = false
+    const first = yield* nextDelay(step(wall, evidence(now())))
+    let done = first === undefined
+    let delay = first ?? 0
+    let due = startedAt + delay
+    if (punctual) due = Math.max(due, armedAt) // a first delay that is over before it could be waited is not lateness
+    const lateBy = () => now() - due - Math.max(lateMillisMin, delay / 10)
+
+    for (;;) {
+      while (now() < due && anchor === from && !replaced) {
+        latch.closeUnsafe()
+        yield* Effect.raceFirst(Effect.sleep(Math.ceil(due - now())), latch.await)
+      }
+      yield* Effect.yieldNow // a turn of the event loop: input that waits in the kernel is read before anybody is judged
+      if (anchor !== from) {
+        punctual = lateBy() <= 0
+        return undefined
+      }
+
+      if (replaced) {
+        replaced = false
+        step = yield* Schedule.toStep(toSchedule(patience))
+        before = 0
+        done = false
+        for (let i = 0; i <= place; i++) {
+          const next = yield* nextDelay(step(wall + before, evidence(now())))
+          done = next === undefined
+          if (next === undefined) break
+          delay = next
+          if (i < place) before += next
+        }
+        // What is over by the new length ends now, and that is not lateness.
+        due = Math.max(done ? from + before : startedAt + delay, now())
+        continue
+      }
+
+      if (!graceUsed && lateBy() > 0) {
+        graceUsed = true
+        listening = true
+        ask(now())
+        startedAt = now()
+        due = startedAt + delay
+        continue
+      }
+
+      const next = done ? undefined : yield* nextDelay(step(wall + before + delay, evidence(now())))
+      if (next === undefined) {
+        const outcome = options.onDone?.(evidence(now()), { startedAt, millis: delay }) ?? "over"
+        if (outcome === "over") return evidence(now())
+        if (outcome === "rest") {
+          anchor = undefined
+          return undefined
+        }
+        done = true
+        delay = outcome
+      } else {
+        place++
+        before += delay
+        delay = next
+      }
+      listening = true
+      ask(now())
+      startedAt = due
+      due = startedAt + delay
+    }
+  })
+
+  return {
+    arrived(now) {
+      anchor = now
+      if (listening) latch.openUnsafe()
+    },
+    rest() {
+      anchor = undefined
+      if (listening) latch.openUnsafe()
+    },
+    question() {
+      if (clock !== undefined && anchor !== undefined) ask(monotonicMillis(clock))
+    },
+    replace(next) {
+      patience = next
+      replaced = true
+      latch.openUnsafe()
+    },
+    run: Effect.gen(function*() {
+      clock = yield* Clock.Clock
+      for (;;) {
+        listening = true
+        while (anchor === undefined) {
+          latch.closeUnsafe()
+          yield* latch.await
+        }
+        const over: Evidence | undefined = yield* runOnce(clock, anchor)
+        if (over !== undefined) return over
+      }
+    })
+  }
+}
+
+/**
+ * Runs an effect within a patience, counted from its start; fails with `onOver` when patience is over. The effect is
+ * interrupted then, so whatever waits for a peer in it must be interruptible.
+ */
+export const within: {
+  <E2>(options: WithinOptions<E2>): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | E2, R>
+} =
+  <E2>(options: WithinOptions<E2>) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
+    Clock.clockWith((clock) => {
+      const { onOver, patience, ...rest } = options
+      const over = watch({ patience, anchor: monotonicMillis(clock), ...rest }).run
+      return Effect.raceFirst(self, Effect.flatMap(over, (evidence) => Effect.fail(onOver(evidence))))
+    })
+
+/** What `within` needs. */
+export interface WithinOptions<E> {
+  readonly patience: Patience
+  /** The error when patience is over. */
+  readonly onOver: (evidence: Evidence) => E
+  /** Called for each question; there is nobody to ask, so it only tells. */
+  readonly ask?: ((evidence: Evidence) => void) | undefined
+}
+
+
+/** A wake up to this late is ordinary: timers and garbage collection. */
+const lateMillisMin = 100
