@@ -1,1 +1,3 @@
-export {}
+export * as NodeLink from "./NodeLink.ts"
+export * as NodeListener from "./NodeListener.ts"
+export * as Plaintext from "./Plaintext.ts"

@@ -1,0 +1,111 @@
+/**
+ * Links over Node's sockets: TCP, TLS and unix sockets that can be reset at once and tell what they still hold.
+ *
+ * Each constructor is an effect that makes a fresh link, as `Session` wants it: run once for every incarnation.
+ * Nothing is dialled until the link's `reader` is acquired; the scope of that acquisition owns the connection, and
+ * when it has closed, the descriptor is closed.
+ *
+ * The semantics of reading and writing are those of `NodeSocket` of `@effect/platform-node`: nothing is read until it
+ * is pulled, and a write waits for `drain`.
+ */
+import { Effect } from "effect"
+import type { Link } from "holdfast"
+import * as Dns from "node:dns"
+import * as Net from "node:net"
+import * as Tls from "node:tls"
+import * as Connection from "./internal/connection.ts"
+import { isLoopback, PlaintextRefused } from "./Plaintext.ts"
+
+/**
+ * A link over a Node socket. It offers all that a link may offer.
+ *
+ * - `destroy` sends a reset and closes the descriptor; it waits for nothing. What the kernel still had to send is
+ *   forgotten, so no later byte of ours reaches the peer. What had already reached the peer's kernel stays readable
+ *   there. A unix socket knows no reset: it is closed, and the peer may read what was in flight.
+ * - `progress` tells the bytes that Node still holds (`writableLength`), where a chunk counts until the kernel has all
+ *   of it; the kernel's queue is not part of it.
+ * - `peer` is the remote address without the port, `undefined` for unix sockets and before the connection is up.
+ */
+export interface NodeLink extends Link.Link {
+  readonly destroy: Effect.Effect<void>
+  readonly progress: () => { readonly queuedBytes: number }
+  readonly peer: string | undefined
+}
+
+/** Where to connect to, as `net.connect` takes it. `noDelay` is always on: Holdfast batches by itself. */
+export interface TcpOptions extends Net.TcpNetConnectOpts {
+  /** Dial outside loopback although nothing is encrypted. Default: false. */
+  readonly plaintext?: boolean | undefined
+}
+
+/** Where to connect to, and whom to trust, as `tls.connect` takes it. */
+export interface TlsOptions extends Omit<Tls.ConnectionOptions, "socket" | "path" | "host" | "port"> {
+  /** Name or address of the server. Default: `localhost`. */
+  readonly host?: string | undefined
+  readonly port: number
+}
+
+/**
+ * A TCP link.
+ *
+ * Outside loopback it refuses to dial unless `plaintext` is true: the reader fails with a `SocketOpenError` whose
+ * cause is a `PlaintextRefused`. What counts is the address that is dialled, not the name: a name that resolves
+ * to any address outside loopback is refused.
+ *
+ * ```ts
+ * const Client = Telemetry.layer({ link: NodeLink.tcp({ host: "127.0.0.1", port: 7000 }) })
+ * ```
+ */
+export const tcp = (options: TcpOptions): Effect.Effect<NodeLink> =>
+  Connection.dialled((own) =>
+    Effect.suspend(() => {
+      const { plaintext, ...connect } = options
+      const host = options.host ?? "localhost"
+      if (plaintext === true) return Connection.opened(own(dial(connect)), "connect")
+      if (Net.isIP(host) !== 0 && !isLoopback(host)) {
+        return Connection.failed(new PlaintextRefused({ host, address: host }))
+      }
+      return Connection.opened(own(dial({ ...connect, lookup: onlyLoopback(connect.lookup) })), "connect")
+    })
+  )
+
+/**
+ * A TLS link. The reader is acquired when the handshake is done; a certificate that does not hold fails it with a
+ * `SocketOpenError`. `servername` defaults to `host` where that is a name.
+ */
+export const tls = (options: TlsOptions): Effect.Effect<NodeLink> =>
+  Connection.dialled((own) =>
+    Effect.suspend(() => {
+      const { host = "localhost", port, ...secure } = options
+      const lookup = options.lookup === undefined ? {} : { lookup: options.lookup }
+      const servername = options.servername ?? (Net.isIP(host) === 0 ? host : undefined)
+      // A socket of our own below the encryption: only a plain TCP socket can be reset.
+      const transport = own(dial({ host, port, ...lookup }))
+      return Effect.flatMap(Connection.opened(transport, "connect"), (socket) =>
+        Connection.opened(
+          Tls.connect({ ...secure, socket, host, ...(servername === undefined ? {} : { servername }) }),
+          "secureConnect"
+        )
+      )
+    })
+  )
+
+/** A link over a unix socket. It never leaves the machine, so it needs neither TLS nor `plaintext`. */
+export const unix = (options: Net.IpcNetConnectOpts): Effect.Effect<NodeLink> =>
+  Connection.dialled((own) => Effect.suspend(() => Connection.opened(own(Net.connect(options)), "connect")))
+
+const dial = (options: Net.TcpNetConnectOpts): Net.Socket => Net.connect({ ...options, noDelay: true })
+
+/** Resolves names as usual, and refuses those that lead outside. */
+const onlyLoopback =
+  (lookup: Net.LookupFunction = systemLookup): Net.LookupFunction =>
+  (host, options, callback) =>
+    lookup(host, options, (error, resolved, family) => {
+      if (error !== null) return callback(error, resolved, family)
+      const addresses = typeof resolved === "string" ? [resolved] : resolved.map(({ address }) => address)
+      const outside = addresses.find((address) => !isLoopback(address))
+      if (outside === undefined) return callback(null, resolved, family)
+      callback(new PlaintextRefused({ host, address: outside }), resolved, family)
+    })
+
+const systemLookup = Dns.lookup as Net.LookupFunction

@@ -1,0 +1,122 @@
+/**
+ * One Node connection as a link. When the scope of its reader has closed, its descriptor is closed too.
+ */
+import { NodeSocket } from "@effect/platform-node"
+import { Effect, type Scope } from "effect"
+import { constVoid } from "effect/Function"
+import * as Socket from "effect/socket/Socket"
+import type { Socket as NetSocket } from "node:net"
+import { TLSSocket } from "node:tls"
+import type { NodeLink } from "../NodeLink.ts"
+
+/**
+ * A link that dials: `open` hands the socket that the kernel knows to `own` as soon as it exists, so that it can be
+ * destroyed while it dials, and returns the stream to read and write: the same socket, or the TLS stream above it.
+ */
+export const dialled = (
+  open: (own: <S extends NetSocket>(transport: S) => S) => Effect.Effect<NetSocket, Socket.SocketError>
+): Effect.Effect<NodeLink> =>
+  Effect.suspend(() => {
+    const wire: Wire = { transport: undefined, stream: undefined, peer: undefined }
+    return make(
+      wire,
+      open((transport) => {
+        wire.transport = transport
+        return transport
+      })
+    )
+  })
+
+/** A link over a connection that is up. It can be destroyed before anybody reads from it, and is if nobody does. */
+export const accepted = (stream: NetSocket, transport: NetSocket): Effect.Effect<NodeLink, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    stream.on("error", constVoid)
+    const wire: Wire = { transport, stream: undefined, peer: plainAddress(stream.remoteAddress) }
+    const open = Effect.suspend(() =>
+      stream.destroyed ? failed(new Error("the peer is gone")) : Effect.succeed(stream)
+    )
+    return Effect.acquireRelease(make(wire, open), (link) => (wire.stream === undefined ? link.destroy : Effect.void))
+  })
+
+/** What a link is made of: `transport` is the socket that the kernel knows, `stream` is what is read and written. */
+interface Wire {
+  transport: NetSocket | undefined
+  stream: NetSocket | undefined
+  peer: string | undefined
+}
+
+const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): Effect.Effect<NodeLink> => {
+  const destroy = Effect.sync(() => {
+    if (wire.transport !== undefined) reset(wire.transport)
+    wire.stream?.destroy()
+  })
+  const up = Effect.addFinalizer(() => (wire.stream === undefined ? destroy : finish(wire.stream, destroy))).pipe(
+    Effect.andThen(open),
+    Effect.tap((stream) =>
+      Effect.sync(() => {
+        wire.stream = stream
+        wire.peer ??= plainAddress(stream.remoteAddress)
+      })
+    )
+  )
+  return Effect.map(NodeSocket.fromDuplex(up), (socket) => ({
+    ...socket,
+    destroy,
+    progress: () => ({ queuedBytes: wire.stream?.writableLength ?? 0 }),
+    get peer() {
+      return wire.peer
+    }
+  }))
+}
+
+/** Waits until the socket is connected (`connect`) or its TLS handshake is done (`secureConnect`). */
+export const opened = <S extends NetSocket>(
+  socket: S,
+  event: "connect" | "secureConnect"
+): Effect.Effect<S, Socket.SocketError> =>
+  Effect.callback((resume) => {
+    const onOpen = () => settle(Effect.succeed(socket))
+    const onError = (cause: unknown) => settle(failed(cause))
+    const onClose = () => settle(failed(new Error(`the connection was closed before "${event}"`)))
+    const settle = (effect: Effect.Effect<S, Socket.SocketError>) => {
+      detach()
+      resume(effect)
+    }
+    const detach = () => {
+      socket.off(event, onOpen)
+      socket.off("error", onError)
+      socket.off("close", onClose)
+    }
+    // Stays: an error that comes when nobody waits any more must not end the process.
+    socket.on("error", constVoid)
+    socket.on(event, onOpen)
+    socket.on("error", onError)
+    socket.on("close", onClose)
+    return Effect.sync(detach)
+  })
+
+export const failed = (cause: unknown): Effect.Effect<never, Socket.SocketError> =>
+  Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
+
+/** An IPv4 peer has one name, whether the listener is bound to `0.0.0.0` or to `::`. */
+const plainAddress = (address: string | undefined): string | undefined => address?.replace(/^::ffff:(?=\d+\.)/i, "")
+
+/** RST for TCP: the kernel forgets what it still had to send. Without a TCP connection there is nothing to reset. */
+const reset = (transport: NetSocket): void => {
+  if (transport.destroyed) return
+  const connected = !transport.connecting && transport.remoteFamily !== undefined
+  if (connected && !(transport instanceof TLSSocket)) transport.resetAndDestroy()
+  else transport.destroy()
+}
+
+/** Hands over what was written, then closes; a peer that does not read gets `lingerMax`, then a reset. */
+const finish = (stream: NetSocket, destroy: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (stream.closed) return resume(Effect.void)
+    const onClose = () => resume(Effect.void)
+    stream.once("close", onClose)
+    stream.destroySoon()
+    return Effect.sync(() => stream.off("close", onClose))
+  }).pipe(Effect.interruptible, Effect.timeoutOrElse({ duration: lingerMax, orElse: () => destroy }))
+
+const lingerMax = "1 second"
