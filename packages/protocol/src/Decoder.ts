@@ -23,6 +23,8 @@ export class Decoder {
   /** The start of a frame that is not complete: a header, or a whole control frame. */
   private partial = new Uint8Array(64)
   private partialLength = 0
+  /** How many bytes have to come before it is worth looking at `partial` again. */
+  private missing = 0
   private dataChannel = 0
   private dataOffset = 0
   private dataRest = 0
@@ -53,9 +55,7 @@ export class Decoder {
         if (failed !== undefined) return failed
         at = end
       } else if (this.partialLength > 0) {
-        const missing = this.missing(this.partial, 0, this.partialLength)
-        if (typeof missing !== "number") return missing
-        const end = Math.min(chunk.length, at + missing)
+        const end = Math.min(chunk.length, at + this.missing)
         this.keep(chunk.subarray(at, end))
         at = end
         const used = this.frame(this.partial, 0, this.partialLength)
@@ -64,56 +64,50 @@ export class Decoder {
       } else {
         const used = this.frame(chunk, at, chunk.length)
         if (typeof used !== "number") return used
-        if (used === 0) {
-          this.keep(chunk.subarray(at))
-          return undefined
-        }
-        at += used
+        if (used === 0) this.keep(chunk.subarray(at))
+        at = used === 0 ? chunk.length : at + used
       }
     }
     return undefined
   }
 
-  /** Handles the frame, or the header of the `Data` frame, at `at`: how many bytes it has, 0 if it is not all there. */
+  /** Handles the frame, or the header of the `Data` frame, at `at`: how many bytes it has, 0 if some are missing. */
   private frame(from: Uint8Array, at: number, end: number): number | Violation {
-    const missing = this.missing(from, at, end)
-    if (missing !== 0) return typeof missing === "number" ? 0 : missing
-    this.frameCount++
-    const type = from[at]!
-    const length = Varint.read(from, at + 1)
-    const body = at + 1 + Varint.sizeOf(from[at + 1]!)
-    if (type === Frame.Type.Data) {
-      const offsetAt = body + Varint.sizeOf(from[body]!)
-      const payload = offsetAt + Varint.sizeOf(from[offsetAt]!)
-      this.dataChannel = Varint.read(from, body)
-      this.dataOffset = Varint.read(from, offsetAt)
-      this.dataRest = length - (payload - body)
-      if (this.dataRest < 0) return violation("frame-body", "the body of Data is shorter than its header")
-      if (!(this.dataOffset + this.dataRest <= Varint.valueMax) || this.dataChannel > Varint.valueMax) {
-        return violation("frame-body", "a position beyond 2^53 - 1")
-      }
-      return payload - at
-    }
-    const frame = Frame.decode(type, from.slice(body, body + length))
-    const failed = frame._tag === "Violation" ? frame : this.sink.control(frame)
-    return failed ?? body + length - at
-  }
-
-  /** How many bytes are missing before the frame at `at` can be handled, as far as can be told. */
-  private missing(from: Uint8Array, at: number, end: number): number | Violation {
     const has = end - at
-    if (has < 2) return 2 - has
+    if (has < 2) return this.waitFor(2 - has)
     const header = 1 + Varint.sizeOf(from[at + 1]!)
-    if (has < header) return header - has
+    if (has < header) return this.waitFor(header - has)
     const length = Varint.read(from, at + 1)
     if (length > this.frameBytesMax) {
       return violation("frame-length", `a frame of ${length} bytes, more than ${this.frameBytesMax}`)
     }
-    if (from[at] !== Frame.Type.Data) return Math.max(0, header + length - has)
-    if (has < header + 1) return 1
-    const offsetAt = header + Varint.sizeOf(from[at + header]!)
-    if (has < offsetAt + 1) return offsetAt + 1 - has
-    return Math.max(0, offsetAt + Varint.sizeOf(from[at + offsetAt]!) - has)
+    const type = from[at]!
+    const needed = type === Frame.Type.Data ? dataHeaderBytes(from, at + header, end) : length
+    if (needed > length) return violation("frame-body", "the body of Data is shorter than its header")
+    if (has < header + needed) return this.waitFor(header + needed - has)
+    const body = from.subarray(at + header, at + header + needed)
+    const failed = type === Frame.Type.Data ? this.beginData(body, length) : this.control(type, body)
+    return failed ?? header + needed
+  }
+
+  /** Remembers that no frame can be handled before so many more bytes have come. */
+  private waitFor(missing: number): 0 {
+    this.missing = missing
+    return 0
+  }
+
+  private control(type: number, body: Uint8Array): Violation | undefined {
+    const frame = Frame.decode(type, body.slice())
+    return frame._tag === "Violation" ? frame : this.sink.control(frame)
+  }
+
+  private beginData(header: Uint8Array, length: number): Violation | undefined {
+    this.dataChannel = Varint.read(header, 0)
+    this.dataOffset = Varint.read(header, Varint.sizeOf(header[0]!))
+    this.dataRest = length - header.length
+    return this.dataChannel <= Varint.valueMax && this.dataOffset + this.dataRest <= Varint.valueMax
+      ? undefined
+      : violation("frame-body", "a channel or a position beyond 2^53 - 1")
   }
 
   private data(bytes: Uint8Array): Violation | undefined {
@@ -126,7 +120,8 @@ export class Decoder {
   private keep(bytes: Uint8Array): void {
     const length = this.partialLength + bytes.length
     if (length > this.partial.length) {
-      const grown = new Uint8Array(Math.max(length, this.partial.length * 2))
+      const whole = this.frameBytesMax + frameHeaderBytesMax
+      const grown = new Uint8Array(Math.max(length, Math.min(this.partial.length * 2, whole)))
       grown.set(this.partial.subarray(0, this.partialLength))
       this.partial = grown
     }
@@ -134,3 +129,13 @@ export class Decoder {
     this.partialLength = length
   }
 }
+
+/** How many bytes channel and offset have, as far as can be told from the bytes between `at` and `end`. */
+const dataHeaderBytes = (from: Uint8Array, at: number, end: number): number => {
+  if (at >= end) return 2
+  const channel = Varint.sizeOf(from[at]!)
+  return at + channel < end ? channel + Varint.sizeOf(from[at + channel]!) : channel + 1
+}
+
+/** Type and length, at their longest. */
+const frameHeaderBytesMax = 9

@@ -10,12 +10,7 @@ import { type Violation, violation } from "./Violation.ts"
 
 /** The type bytes. */
 export const Type = {
-  Hello: 0x01,
-  Welcome: 0x02,
-  Challenge: 0x03,
-  Proof: 0x04,
-  Resumed: 0x05,
-  Refused: 0x06,
+  ...Handshake.Type,
   Ping: 0x10,
   Pong: 0x11,
   Heartbeat: 0x12,
@@ -67,15 +62,7 @@ export interface Closed {
 }
 
 /** Every frame but `Data`. */
-export type Control =
-  | Ping
-  | Pong
-  | Heartbeat
-  | Positions.Positions
-  | GoAway
-  | Close
-  | Closed
-  | Handshake.Handshake
+export type Control = Ping | Pong | Heartbeat | Positions.Positions | GoAway | Close | Closed | Handshake.Handshake
 
 const closeCodes: ReadonlyArray<CloseCode> = [
   "Normal",

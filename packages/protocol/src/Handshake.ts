@@ -11,6 +11,16 @@ import { type Violation, violation } from "./Violation.ts"
 /** The protocol versions that this code speaks. */
 export const versions: ReadonlyArray<number> = [1]
 
+/** The type bytes of the handshake's frames. */
+export const Type = {
+  Hello: 0x01,
+  Welcome: 0x02,
+  Challenge: 0x03,
+  Proof: 0x04,
+  Resumed: 0x05,
+  Refused: 0x06
+} as const
+
 /** Sizes in bytes. */
 export const nonceBytes = 32
 export const sessionIdBytes = 16
@@ -179,7 +189,7 @@ export const write = (into: Writer, frame: Handshake): void => {
 /** Reads the body of the handshake frame with this type byte; `undefined` if there is none. */
 export const read = (type: number, from: Reader): Handshake | Violation | undefined => {
   switch (type) {
-    case 0x01: {
+    case Type.Hello: {
       const versions = readList(from, () => from.varint())
       const definition = from.text()
       const messageBytesMax = from.varint()
@@ -203,7 +213,7 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
         credentials
       }
     }
-    case 0x02: {
+    case Type.Welcome: {
       const version = from.varint()
       const heartbeatMillisMax = from.varint()
       const limit = from.varint()
@@ -211,20 +221,20 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
       const secret = from.fixed(secretBytes)
       return { _tag: "Welcome", version, heartbeatMillisMax, limit, session, secret }
     }
-    case 0x03: {
+    case Type.Challenge: {
       const version = from.varint()
       const heartbeatMillisMax = from.varint()
       const nonce = from.fixed(nonceBytes)
       const positions = readList(from, () => Positions.read(from))
       return { _tag: "Challenge", version, heartbeatMillisMax, nonce, positions }
     }
-    case 0x04: {
+    case Type.Proof: {
       const positions = readList(from, () => Positions.read(from))
       return { _tag: "Proof", positions, mac: from.fixed(macBytes) }
     }
-    case 0x05:
+    case Type.Resumed:
       return { _tag: "Resumed", mac: from.fixed(macBytes) }
-    case 0x06: {
+    case Type.Refused: {
       const code = refusedCodes[from.varint()]
       const retryAfterMillis = from.varint()
       const epoch = from.varint()

@@ -12,7 +12,7 @@ import { type Violation, violation } from "./Violation.ts"
 
 /** Bounds in bytes. */
 export interface Limits {
-  /** How much may arrive beyond what the application has taken. */
+  /** How much may arrive beyond what the application has taken; at least 8, so that a record's length fits. */
   readonly windowBytes: number
   /** The largest message in either direction; both sides must agree on it. */
   readonly messageBytesMax: number
@@ -45,7 +45,7 @@ export interface Written {
   readonly isHeartbeat: boolean
 }
 
-/** Both directions of one channel, and what the other side was last told of it. */
+/** Both directions of one channel, and what the other side was last told of it on the present link. */
 interface Channel {
   readonly id: number
   readonly send: SendWindow
@@ -70,7 +70,13 @@ export class Peer implements Sink {
 
   constructor(limits: Limits) {
     this.limits = limits
-    this.main = { id: 0, send: new SendWindow(), receive: new ReceiveWindow(limits), announced: undefined, confirmDue: false }
+    this.main = {
+      id: 0,
+      send: new SendWindow(),
+      receive: new ReceiveWindow(limits),
+      announced: undefined,
+      confirmDue: false
+    }
     this.channels = new Map([[0, this.main]])
   }
 
@@ -182,30 +188,32 @@ export class Peer implements Sink {
     const isHeartbeat = this.controlFrames(chunks)
     for (const { id, send } of this.channels.values()) {
       while (dataBytes < bytesMax && send.sendableBytes > 0) {
-        const length = Math.min(bytesMax - dataBytes, send.sendableBytes, this.limits.frameBytesMax - dataHeaderBytesMax)
+        const length = Math.min(
+          bytesMax - dataBytes,
+          send.sendableBytes,
+          this.limits.frameBytesMax - dataHeaderBytesMax
+        )
         chunks.push(Frame.dataHeader(id, send.sent, length))
         for (const view of send.next(length)) chunks.push(view)
         dataBytes += length
       }
     }
+    if (chunks.length === 0) return undefined
     let bytes = 0
     for (const chunk of chunks) bytes += chunk.length
     const small = bytes <= joinBytesMax ? [join(chunks, bytes)] : chunks
     return { chunks: small, bytes, dataBytes, isHeartbeat: isHeartbeat && dataBytes === 0 }
   }
 
-  /** Where all channels stand, for a handshake. */
+  /** Where all channels stand, for a handshake; a link that is up meanwhile goes on undisturbed. */
   positions(): ReadonlyArray<Positions> {
-    return Array.from(this.channels.values(), announceChannel)
+    return Array.from(this.channels.values(), standing)
   }
 
   /** The link is gone. What waited to be said on it is forgotten, what was accepted is not. */
   cut(): void {
-    this.pingDue = undefined
-    this.pongDue = undefined
-    this.heartbeatDue = false
-    this.positionsDue = false
-    this.closedDue = false
+    this.nothingDue()
+    for (const channel of this.channels.values()) channel.announced = undefined
   }
 
   /** A fresh session: how much the other side takes on channel 0. */
@@ -230,31 +238,46 @@ export class Peer implements Sink {
     if (channel === undefined) return violation("channel", `there is no channel ${frame.channel}`)
     const { receive, send } = channel
     const before = send.takenCount
-    const rejected: Array<number> = []
-    for (const end of frame.rejected) {
-      const index = send.keptIndexOf(end)
-      if (index >= 0) rejected.push(before + index)
-    }
+    const rejected = rejectedIndexes(send, frame)
+    if ("rule" in rejected) return rejected
     const failed = isResume
       ? send.resume(frame.received, frame.taken, frame.limit)
       : send.acknowledge(frame.received, frame.taken, frame.limit)
     if (failed !== undefined) return failed
-    this.news.rejected.push(...rejected)
+    for (const index of rejected) this.news.rejected.push(before + index)
     if (frame.rejected.length > 0) channel.confirmDue = true
     if (send.takenCount > before) this.news.taken = true
     return receive.confirm(frame.released)
   }
 
+  private nothingDue(): void {
+    this.pingDue = undefined
+    this.pongDue = undefined
+    this.heartbeatDue = false
+    this.positionsDue = false
+    this.closedDue = false
+  }
+
   private get hasControl(): boolean {
-    return this.pingDue !== undefined || this.pongDue !== undefined || this.heartbeatDue || this.positionsDue ||
-      this.goAwayDue !== undefined || this.closeDue !== undefined || this.closedDue
+    return (
+      this.pingDue !== undefined ||
+      this.pongDue !== undefined ||
+      this.heartbeatDue ||
+      this.positionsDue ||
+      this.goAwayDue !== undefined ||
+      this.closeDue !== undefined ||
+      this.closedDue
+    )
   }
 
   /** Appends the control frames that are due; true if they are no more than a heartbeat and positions. */
   private controlFrames(into: Array<Uint8Array>): boolean {
     const { closeDue, goAwayDue, pingDue, pongDue } = this
     for (const channel of this.channels.values()) {
-      if (this.positionsDue || isNews(channel)) into.push(Frame.encode(announceChannel(channel)))
+      if (!this.positionsDue && !isNews(channel)) continue
+      channel.announced = standing(channel)
+      channel.confirmDue = false
+      into.push(Frame.encode(channel.announced))
     }
     if (pongDue !== undefined) into.push(Frame.encode({ _tag: "Pong", id: pongDue }))
     if (pingDue !== undefined) into.push(Frame.encode({ _tag: "Ping", id: pingDue }))
@@ -264,9 +287,14 @@ export class Peer implements Sink {
     }
     if (closeDue !== undefined) into.push(Frame.encode(closeDue))
     if (this.closedDue) into.push(Frame.encode({ _tag: "Closed" }))
-    const isHeartbeat = this.heartbeatDue && pongDue === undefined && pingDue === undefined &&
-      goAwayDue === undefined && closeDue === undefined && !this.closedDue
-    this.cut()
+    const isHeartbeat =
+      this.heartbeatDue &&
+      pongDue === undefined &&
+      pingDue === undefined &&
+      goAwayDue === undefined &&
+      closeDue === undefined &&
+      !this.closedDue
+    this.nothingDue()
     this.goAwayDue = undefined
     this.closeDue = undefined
     return isHeartbeat
@@ -284,14 +312,16 @@ const noFacts = (): Facts => ({
 })
 
 const isNews = ({ announced, confirmDue, receive }: Channel): boolean =>
-  confirmDue || announced === undefined || announced.received !== receive.received ||
-  announced.taken !== receive.taken || announced.limit !== receive.grantable
+  confirmDue ||
+  announced === undefined ||
+  announced.received !== receive.received ||
+  announced.taken !== receive.taken ||
+  announced.limit !== receive.grantable
 
-const announceChannel = (channel: Channel): Positions => {
-  const { id, receive, send } = channel
+/** What there is to say of a channel. Whoever hears the limit may use it, so it binds from here on. */
+const standing = ({ id, receive, send }: Channel): Positions => {
   receive.limit = receive.grantable
-  channel.confirmDue = false
-  channel.announced = {
+  return {
     _tag: "Positions",
     channel: id,
     received: receive.received,
@@ -300,7 +330,22 @@ const announceChannel = (channel: Channel): Positions => {
     released: send.released,
     rejected: receive.rejected
   }
-  return channel.announced
+}
+
+/** Which of the kept messages were declined. Those that are released were told before and are not yet confirmed. */
+const rejectedIndexes = (send: SendWindow, { rejected, taken }: Positions): Array<number> | Violation => {
+  const indexes: Array<number> = []
+  let last = 0
+  for (const end of rejected) {
+    if (end <= last || end > taken)
+      return violation("rejected", `rejected ${end} is not within ${last + 1} to ${taken}`)
+    last = end
+    if (end <= send.released) continue
+    const index = send.keptIndexOf(end)
+    if (index < 0) return violation("rejected", `rejected ${end} is not the end of a message`)
+    indexes.push(index)
+  }
+  return indexes
 }
 
 const join = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {

@@ -71,9 +71,10 @@ export class ReceiveWindow {
 
   /** The limit that may be announced now. A message that is larger than the window gets room when it is the next one. */
   get grantable(): number {
-    const next = this.taken >= this.recordStart && this.payloadNeeded > 0
-      ? this.recordStart + this.headerLength + this.payloadNeeded
-      : 0
+    const next =
+      this.taken >= this.recordStart && this.payloadNeeded > 0
+        ? this.recordStart + this.headerLength + this.payloadNeeded
+        : 0
     return Math.max(this.limit, this.taken + this.windowBytes, next)
   }
 
@@ -117,7 +118,7 @@ export class ReceiveWindow {
   /** As {@link take} for one message, and the sender is told that the application declined it. */
   reject(): void {
     const end = this.handedEnds[this.handedFrom]
-    if (end !== undefined && end > this.taken) this.rejectedEnds.push(end)
+    if (end !== undefined && end > this.taken) this.rejectedEnds = [...this.rejectedEnds, end]
     this.take(1)
   }
 

@@ -116,14 +116,13 @@ export class SendWindow {
     if (taken < this.released || taken > received) {
       return violation("taken", `taken ${taken} is not within ${this.released} to ${received}`)
     }
-    let until = this.endsFrom
-    while (until < this.ends.length && this.ends[until]! <= taken) until++
-    if (taken > this.released && this.ends[until - 1] !== taken) {
-      return violation("taken", `taken ${taken} is not the end of a message`)
+    if (taken > this.released) {
+      const at = this.endAt(taken)
+      if (this.ends[at] !== taken) return violation("taken", `taken ${taken} is not the end of a message`)
+      this.release(at + 1, taken)
     }
     this.received = received
     this.limit = limit
-    this.release(until, taken)
     return undefined
   }
 
@@ -136,8 +135,8 @@ export class SendWindow {
 
   /** Sends nothing beyond the record that is being sent: the session moves elsewhere. Returns the final position. */
   stop(): number {
-    this.stopAt = this.ends.slice(this.endsFrom).find((end) => end >= this.sentMax) ?? this.end
-    if (this.sentMax === this.released) this.stopAt = this.released
+    // A record of which a byte was sent is sent to its end; `ends` holds one from `sentMax` on unless all is taken.
+    this.stopAt = this.sentMax === this.released ? this.released : this.ends[this.endAt(this.sentMax)]!
     return this.stopAt
   }
 
@@ -148,7 +147,9 @@ export class SendWindow {
 
   /** The index among the kept messages of the one that ends at `position`, -1 if there is none. */
   keptIndexOf(position: number): number {
-    return this.ends.indexOf(position, this.endsFrom) - this.endsFrom
+    const at = this.endAt(position)
+    const isMessage = this.ends[at] === position && !(this.ended && position === this.end)
+    return isMessage ? at - this.endsFrom : -1
   }
 
   /** Copies of all messages that are kept. */
@@ -176,7 +177,7 @@ export class SendWindow {
   private release(until: number, taken: number): void {
     this.takenCount += until - this.endsFrom
     this.endsFrom = until
-    this.released = Math.max(this.released, taken)
+    this.released = taken
     if (this.endsFrom === this.ends.length) {
       this.ends = []
       this.endsFrom = 0
@@ -190,6 +191,18 @@ export class SendWindow {
     let done = 0
     while (this.segments[done]!.start + this.segments[done]!.length <= this.released) done++
     if (done > 0) this.segments.splice(0, done)
+  }
+
+  /** The index of the first record among those that are kept that ends at `position` or after it. */
+  private endAt(position: number): number {
+    let low = this.endsFrom
+    let high = this.ends.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.ends[middle]! < position) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   /** A segment with room for `bytes` at its end. */
