@@ -1,0 +1,70 @@
+// A process of its own that plays a role, can be frozen, thawed and killed by its id, and reports facts. It ends with its
+// scope, and by itself when this process is gone.
+import { Effect, type Scope } from "effect"
+import { type ChildProcess, spawn as spawnProcess } from "node:child_process"
+import * as Path from "node:path"
+import type { Namespace } from "./Namespace.ts"
+
+/** What a role reports; `at` is its own wall clock in milliseconds, the same on one machine. */
+export type Fact<Body> = Body & { readonly at: number }
+
+export interface Child<Body> {
+  readonly pid: number
+  /** Everything reported so far. */
+  readonly facts: ReadonlyArray<Fact<Body>>
+  /** Waits for the first fact, of those reported already and later ones, that `find` accepts. */
+  readonly fact: <F extends Fact<Body>>(find: (fact: Fact<Body>) => fact is F) => Effect.Effect<F>
+  readonly freeze: Effect.Effect<void>
+  readonly thaw: Effect.Effect<void>
+  /** SIGKILL, and waits until it is gone. */
+  readonly kill: Effect.Effect<void>
+}
+
+/** Starts a role of `roles/`, inside a namespace if one is given. Its argument is told as JSON. */
+export const spawn = <Body>(
+  role: string,
+  argument: unknown,
+  inside?: Namespace | undefined
+): Effect.Effect<Child<Body>, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => start<Body>(role, argument, inside)),
+    (child) => child.kill
+  )
+
+const start = <Body>(role: string, argument: unknown, inside: Namespace | undefined): Child<Body> => {
+  const file = Path.join(import.meta.dirname, "roles", `${role}.ts`)
+  const command = [process.execPath, "--conditions=source", file, JSON.stringify(argument)]
+  const [program, ...args] = inside === undefined ? command : inside.command(command)
+  const child = spawnProcess(program!, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] })
+  const facts: Array<Fact<Body>> = []
+  const listeners = new Set<() => void>()
+  child.on("message", (fact: Fact<Body>) => {
+    facts.push(fact)
+    for (const listener of listeners) listener()
+  })
+  return {
+    pid: child.pid!,
+    facts,
+    fact: <F extends Fact<Body>>(find: (fact: Fact<Body>) => fact is F) =>
+      Effect.callback<F>((resume) => {
+        const look = () => {
+          const found = facts.find(find)
+          if (found === undefined) return
+          listeners.delete(look)
+          resume(Effect.succeed(found))
+        }
+        listeners.add(look)
+        look()
+        return Effect.sync(() => listeners.delete(look))
+      }),
+    freeze: Effect.sync(() => child.kill("SIGSTOP")),
+    thaw: Effect.sync(() => child.kill("SIGCONT")),
+    kill: Effect.callback((resume) => {
+      if (ended(child)) return resume(Effect.void)
+      child.once("exit", () => resume(Effect.void))
+      child.kill("SIGKILL")
+    })
+  }
+}
+
+const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null

@@ -1,0 +1,9 @@
+// The inside of a role: its argument, its way to report, and its end when nobody listens any more.
+
+export const argument: unknown = JSON.parse(process.argv[2]!)
+
+export const report = (body: object): void => {
+  process.send?.({ ...body, at: Date.now() })
+}
+
+process.on("disconnect", () => process.exit())
