@@ -50,13 +50,15 @@ export interface WatchOptions {
   /** The last measured round trip, for the evidence. */
   readonly roundTripTime?: (() => Option.Option<Duration.Duration>) | undefined
   /**
-   * Called when the schedule is done, with the monotonic instant at which the last delay began. `"over"` (the default)
-   * ends the watch, `"rest"` waits for the next arrival, and a number of milliseconds asks and waits that long again.
+   * Called when the schedule is done. `"over"` (the default) ends the watch, `"rest"` waits for the next arrival, and
+   * `"again"` asks and waits the last delay once more.
    */
-  readonly onDone?: ((evidence: Evidence, lastDelay: LastDelay) => "over" | "rest" | number) | undefined
+  readonly onDone?: ((evidence: Evidence, lastDelay: LastDelay) => "over" | "rest" | "again") | undefined
+  /** No delay goes on for longer than this since the anchor, in milliseconds; it bounds what `"again"` prolongs. */
+  readonly limitMillis?: (() => number) | undefined
 }
 
-/** The delay that was waited last: when it began, and how long it was, in milliseconds. */
+/** The delay that was waited last: the monotonic instant at which it began, and its length, in milliseconds. */
 export interface LastDelay {
   readonly startedAt: number
   readonly millis: number
@@ -122,7 +124,11 @@ export const watch = (options: WatchOptions): Watch => {
     const first = yield* nextDelay(step(wall, evidence(now())))
     let done = first === undefined
     let delay = first ?? 0
-    let due = startedAt + delay
+    const dueAt = () => {
+      const limit = from + (options.limitMillis?.() ?? Infinity)
+      return limit > startedAt ? Math.min(startedAt + delay, limit) : startedAt + delay
+    }
+    let due = dueAt()
     if (punctual) due = Math.max(due, armedAt) // a first delay that is over before it could be waited is not lateness
     const lateBy = () => now() - due - Math.max(lateMillisMin, delay / 10)
 
@@ -150,11 +156,12 @@ export const watch = (options: WatchOptions): Watch => {
           if (i < place) before += next
         }
         // What is over by the new length ends now, and that is not lateness.
-        due = Math.max(done ? from + before : startedAt + delay, now())
+        due = Math.max(done ? from + before : dueAt(), now())
         continue
       }
 
-      if (!graceUsed && lateBy() > 0) {
+      const late = lateBy() > 0
+      if (late && !graceUsed) {
         graceUsed = true
         listening = true
         ask(now())
@@ -172,16 +179,16 @@ export const watch = (options: WatchOptions): Watch => {
           return undefined
         }
         done = true
-        delay = outcome
+        delay = Math.max(delay, againMillisMin)
       } else {
         place++
         before += delay
         delay = next
       }
+      startedAt = late ? now() : due // after a question the answer gets its whole delay
+      due = dueAt()
       listening = true
       ask(now())
-      startedAt = due
-      due = startedAt + delay
     }
   })
 
@@ -244,3 +251,6 @@ export interface WithinOptions<E> {
 
 /** A wake up to this late is ordinary: timers and garbage collection. */
 const lateMillisMin = 100
+
+/** A last delay of nothing would be waited again and again without a pause. */
+const againMillisMin = 100

@@ -6,7 +6,7 @@
  * for each batch. Slow is not dead: a peer that gives signs of life is called stalled, and only `policy.stalledLimit`
  * gives it up. Whoever runs the watchdog runs the link's `destroy` before it passes the verdict on.
  */
-import { Clock, Duration, Effect, Latch, Option, type Scope } from "effect"
+import { Clock, Duration, Effect, Latch, type Option, type Scope } from "effect"
 import * as ConnectionError from "./ConnectionError.ts"
 import * as Suspension from "./internal/Suspension.ts"
 import * as Patience from "./Patience.ts"
@@ -86,6 +86,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let backlogMessages = 0
   let backlogBytes = 0
   let stalled = false
+  let alive = false
+
+  const stalledLimitMillis = () => Duration.toMillis(options.policy().stalledLimit)
 
   const fail = (reason: ConnectionError.Reason) =>
     Effect.fail(ConnectionError.make(reason, { upFor: Duration.millis(now() - startedAt) }))
@@ -118,10 +121,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       options.onAsk?.("stall", evidence)
       options.probe()
     },
-    onDone({ missingFor }, lastDelay) {
-      const left = Duration.toMillis(options.policy().stalledLimit) - Duration.toMillis(missingFor)
-      if (left <= 0 || receivedAt <= lastDelay.startedAt) return "over"
-      return Math.min(Math.max(lastDelay.millis, repeatMillisMin), left)
+    limitMillis: stalledLimitMillis,
+    onDone({ missingFor }, { millis, startedAt }) {
+      const lived = receivedAt >= startedAt
+      const limitReached = Duration.toMillis(missingFor) >= stalledLimitMillis()
+      const cutShort = now() - startedAt < millis // by the limit, so its silence proves nothing
+      if (lived && !limitReached) return "again"
+      alive = limitReached && (lived || cutShort)
+      return "over"
     }
   })
 
@@ -191,8 +198,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.flatMap(silence.run, (evidence) => fail(new ConnectionError.PeerSilent(evidence))),
       Effect.flatMap(stall.run, ({ asked, missingFor }) => {
         const evidence = { asked, missingFor, outstandingBytes }
-        const lived = Duration.toMillis(missingFor) >= Duration.toMillis(options.policy().stalledLimit)
-        return fail(lived ? new ConnectionError.Stalled(evidence) : new ConnectionError.WriteStuck(evidence))
+        return fail(alive ? new ConnectionError.Stalled(evidence) : new ConnectionError.WriteStuck(evidence))
       }),
       Effect.andThen(heartbeat.run, Effect.never),
       overfull.await.pipe(
@@ -214,6 +220,3 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     ])
   }
 })
-
-/** A last delay of nothing would probe a stalled peer without a pause. */
-const repeatMillisMin = 100
