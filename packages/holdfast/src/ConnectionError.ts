@@ -378,7 +378,7 @@ export class Expired extends Schema.TaggedError<Expired>()("Expired", { resumeWi
 
 /** The peer ended the session for good, with a code and a word of its application. */
 export class EndedByPeer extends Schema.TaggedError<EndedByPeer>()("EndedByPeer", {
-  code: Schema.Number,
+  code: Schema.Literals(["Normal", "Drained", "Expired", "Failed", "Violated", "Fenced", "GoneAway"]),
   detail: Schema.String
 }) {
   get endedBy(): EndedBy {
@@ -388,7 +388,7 @@ export class EndedByPeer extends Schema.TaggedError<EndedByPeer>()("EndedByPeer"
     return false
   }
   override get message(): string {
-    return `the peer ended the session (code ${this.code})${this.detail === "" ? "" : `: ${this.detail}`}`
+    return `the peer ended the session (${this.code})${this.detail === "" ? "" : `: ${this.detail}`}`
   }
 }
 

@@ -16,6 +16,8 @@ export interface Link extends Socket.Socket {
   readonly destroy?: Effect.Effect<void> | undefined
   /** What has not moved yet, by a plain call without I/O: the strongest that this transport can tell. */
   readonly progress?: (() => Progress) | undefined
+  /** The remote address without the port, once it is known. */
+  readonly peer?: string | undefined
 }
 
 /** Bytes of ours that are still on this side. */

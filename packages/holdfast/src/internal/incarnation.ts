@@ -1,0 +1,277 @@
+/**
+ * One life of a session's link after the handshake: read, write, acknowledge and watch, racing until one of them ends
+ * it. Only `write` touches the link; everything else makes plain calls.
+ */
+import type { Decoder, Frame, Peer } from "@holdfast/protocol"
+import { Deferred, Duration, Effect, Exit, Option } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as ConnectionError from "../ConnectionError.ts"
+import * as Patience from "../Patience.ts"
+import type { Opened, Up } from "../Session.ts"
+import * as Watchdog from "../Watchdog.ts"
+import type { Attachment, Conversation, LastWord } from "./conversation.ts"
+import { violated, type Wire } from "./wire.ts"
+
+/** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
+const writeBytesMax = 131_072
+
+/** Acknowledgements go out at once, and then not more often than this. */
+const acknowledgeInterval = Duration.millis(10)
+
+export interface Options {
+  readonly conversation: Conversation
+  readonly wire: Wire
+  readonly incarnation: number
+  readonly opened: Opened
+  readonly epoch: number
+  readonly detectors: ReadonlyArray<Watchdog.Detector>
+  readonly frame: Patience.Patience
+  /** Run once, when the first bytes have arrived. */
+  readonly onInput?: Effect.Effect<void> | undefined
+}
+
+/** Runs until the link ends, with the reason. */
+export const run = Effect.fn("holdfast.incarnation")(function*(options: Options) {
+  const { conversation, wire } = options
+  const { bulletin, peer } = conversation
+  const { decoder, link } = wire
+  const verdict = Deferred.makeUnsafe<never, ConnectionError.ConnectionError>()
+  let lastWord: LastWord | undefined
+  const up = picture(options)
+
+  let pings = 0
+  let pingedAt = conversation.now()
+  const watchdog = yield* Watchdog.make({
+    policy: () => conversation.policy,
+    probe: () => {
+      pingedAt = conversation.now()
+      peer.ping(++pings)
+      writer.signal()
+    },
+    beat: () => {
+      peer.heartbeat()
+      writer.signal()
+    },
+    onStalled: up.stalled,
+    onAsk: (detector, evidence) => {
+      if (detector !== "heartbeat") bulletin.event({ _tag: "Asked", detector, evidence })
+    },
+    roundTripTime: () => conversation.roundTripTime,
+    detectors: options.detectors
+  })
+  const frames = Patience.watch({ patience: options.frame, anchor: undefined })
+  const writer = waker(() => peer.hasWork)
+  const acknowledger = waker(() => peer.hasNews)
+
+  const moved = () => {
+    const { received, sent } = peer.send
+    watchdog.moved(received, sent - received)
+    up.flow(peer)
+  }
+
+  const answered = (facts: Peer.Facts): ConnectionError.ConnectionError | undefined => {
+    if (facts.pong === pings && pings > 0) {
+      conversation.roundTripTime = Option.some(Duration.millis(conversation.now() - pingedAt))
+      up.publish()
+    }
+    if (facts.goAway !== undefined) {
+      conversation.goingAway = facts.goAway
+      peer.send.stop()
+      bulletin.event({ _tag: "GoingAway", retryAfter: Duration.millis(facts.goAway.retryAfterMillis) })
+    }
+    return facts.close === undefined ? undefined : endedByPeer(facts.close, options.epoch)
+  }
+
+  const digest = Effect.suspend(() => {
+    const ended = answered(conversation.received())
+    moved()
+    if (peer.hasWork) writer.signal()
+    else if (peer.hasNews) acknowledger.signal()
+    return ended === undefined ? Effect.void : Effect.fail(ended)
+  })
+
+  const read = Effect.gen(function*() {
+    let frame = decoder.frameCount
+    let wasInside = false
+    let onInput = options.onInput
+    while (true) {
+      for (const chunk of yield* link.pull) {
+        const failed = decoder.push(chunk)
+        if (failed !== undefined) return yield* violated(failed)
+      }
+      watchdog.received()
+      if (!decoder.isInsideFrame) {
+        if (wasInside) frames.rest()
+      } else if (!wasInside || decoder.frameCount !== frame) frames.arrived(conversation.now())
+      wasInside = decoder.isInsideFrame
+      frame = decoder.frameCount
+      if (onInput !== undefined) {
+        yield* onInput
+        onInput = undefined
+      }
+      yield* digest
+    }
+  })
+
+  const write = Effect.gen(function*() {
+    while (true) {
+      yield* writer.wait
+      yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
+      const written = peer.write(writeBytesMax)
+      if (written === undefined) continue
+      watchdog.sent(written.isHeartbeat)
+      if (written.dataBytes > 0) moved()
+      yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
+    }
+  })
+
+  const acknowledge = Effect.gen(function*() {
+    while (true) {
+      yield* acknowledger.wait
+      peer.announce()
+      writer.signal()
+      yield* Effect.sleep(acknowledgeInterval)
+    }
+  })
+
+  const attachment: Attachment = {
+    work: writer.signal,
+    news: acknowledger.signal,
+    end: (error, word) => {
+      decoder.handTo(deaf)
+      lastWord = word
+      Deferred.doneUnsafe(verdict, Exit.fail(error))
+    },
+    wake: watchdog.wake,
+    policyReplaced: watchdog.replacePolicy
+  }
+
+  const failed = wire.handTo(peer)
+  if (failed !== undefined) return yield* sayLast(wire, violated(failed), undefined)
+  conversation.attach(attachment)
+  yield* Effect.addFinalizer(() => Effect.sync(() => conversation.detach(attachment)))
+  if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
+  peer.announce()
+  up.publish()
+  bulletin.event({ _tag: "Opened", incarnation: options.incarnation, opened: options.opened })
+
+  return yield* Effect.raceAllFirst([
+    Effect.andThen(digest, read),
+    write,
+    acknowledge,
+    watchdog.run,
+    Effect.flatMap(frames.run, ({ missingFor }) =>
+      violated({ _tag: "Violation", rule: "frame-time", detail: `a frame is incomplete after ${Duration.format(missingFor)}` })),
+    conversation.awaitIdle(() => conversation.isDrained).pipe(
+      Effect.andThen(Effect.suspend(() => conversation.isDrained ? goneAway(conversation) : Effect.never))
+    ),
+    Deferred.await(verdict)
+  ]).pipe(
+    Effect.catch((error) => {
+      conversation.detach(attachment) // nothing of the next incarnation may reach this one
+      return sayLast(wire, error, lastWord)
+    })
+  )
+})
+
+/** Tells the other side why, where it is of use to it, and fails. */
+const sayLast = (wire: Wire, error: ConnectionError.ConnectionError, lastWord: LastWord | undefined) => {
+  const frame = lastWord === undefined ? lastFrame(error) : { _tag: "Close" as const, ...lastWord }
+  return Effect.andThen(frame === undefined ? Effect.void : wire.sayLast(frame), Effect.fail(error))
+}
+
+const lastFrame = ({ message, reason }: ConnectionError.ConnectionError): Frame.Control | undefined => {
+  switch (reason._tag) {
+    case "EndedByPeer":
+      return { _tag: "Closed" }
+    case "GoneAway":
+      return { _tag: "Close", code: "Drained", epoch: 0, detail: "" }
+    case "ProtocolViolated":
+      return reason.by === "peer" ? { _tag: "Close", code: "Violated", epoch: 0, detail: message } : undefined
+    default:
+      return undefined
+  }
+}
+
+const goneAway = (conversation: Conversation) => {
+  const retryAfter = Option.map(Option.fromUndefinedOr(conversation.goingAway), ({ retryAfterMillis }) =>
+    Duration.millis(retryAfterMillis))
+  return Effect.fail(ConnectionError.make(new ConnectionError.GoneAway({ retryAfter })))
+}
+
+const endedByPeer = ({ code, detail, epoch }: Frame.Close, ours: number): ConnectionError.ConnectionError => {
+  switch (code) {
+    case "Fenced":
+      return ConnectionError.make(new ConnectionError.Fenced({ epoch: ours, byEpoch: epoch }))
+    case "Violated":
+      return ConnectionError.make(new ConnectionError.ProtocolViolated({ rule: detail, by: "us" }))
+    default:
+      return ConnectionError.make(new ConnectionError.EndedByPeer({ code, detail }))
+  }
+}
+
+/** Nothing that still arrives on a link whose time is over may move the session. */
+const deaf: Decoder.Sink = { data: () => undefined, control: () => undefined }
+
+/** Lets one fiber wait for a condition that plain calls bring about. */
+const waker = (isDue: () => boolean) => {
+  let waiting: (() => void) | undefined
+  return {
+    signal: () => {
+      const wake = waiting
+      waiting = undefined
+      wake?.()
+    },
+    wait: Effect.callback<void>((resume) => {
+      if (isDue()) return resume(Effect.void)
+      waiting = () => resume(Effect.void)
+      return Effect.sync(() => {
+        waiting = undefined
+      })
+    })
+  }
+}
+
+/** The picture of this incarnation, published whenever it changes. */
+const picture = ({ conversation, incarnation, opened }: Options) => {
+  const wall = () => conversation.clock.currentTimeMillisUnsafe()
+  const since = wall()
+  let stalledSince: number | undefined
+  let creditAwaitedSince: number | undefined
+  let consumerSlowSince: number | undefined
+
+  const publish = () => {
+    const state: Up = {
+      _tag: "Up",
+      incarnation,
+      opened,
+      since,
+      roundTripTime: conversation.roundTripTime,
+      stalledSince: Option.fromUndefinedOr(stalledSince),
+      creditAwaitedSince: Option.fromUndefinedOr(creditAwaitedSince),
+      consumerSlowSince: Option.fromUndefinedOr(consumerSlowSince)
+    }
+    conversation.publish(state)
+  }
+  return {
+    publish,
+    stalled: (at: number | undefined) => {
+      if (at !== undefined) conversation.bulletin.event({ _tag: "Stalled", since: at })
+      else if (stalledSince !== undefined) {
+        conversation.bulletin.event({ _tag: "Moved", stalledFor: Duration.millis(wall() - stalledSince) })
+      }
+      stalledSince = at
+      publish()
+    },
+    flow: ({ receive, send }: Peer.Peer) => {
+      const isAwaitingCredit = send.isWaitingForCredit
+      const isConsumerSlow = receive.received >= receive.limit
+      if (isAwaitingCredit === (creditAwaitedSince !== undefined) && isConsumerSlow === (consumerSlowSince !== undefined)) {
+        return
+      }
+      creditAwaitedSince = isAwaitingCredit ? creditAwaitedSince ?? wall() : undefined
+      consumerSlowSince = isConsumerSlow ? consumerSlowSince ?? wall() : undefined
+      publish()
+    }
+  }
+}

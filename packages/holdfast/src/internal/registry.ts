@@ -1,0 +1,102 @@
+/**
+ * The sessions of a server: who is in, and whether there is room for one more.
+ */
+import { Duration, type Fiber, Option } from "effect"
+import type { ServerLimits } from "../Session.ts"
+import type { Budget, Conversation } from "./conversation.ts"
+import { serverDefaults } from "./limits.ts"
+
+/** One session of a server. */
+export interface Member {
+  readonly id: string
+  readonly session: Uint8Array
+  readonly secret: Uint8Array
+  readonly principal: string
+  readonly address: Option.Option<string>
+  readonly conversation: Conversation
+  /** The epoch of the dial that holds it. */
+  epoch: number
+  incarnation: number
+  isStarted: boolean
+  /** Sleeps while there is no link, and ends the session then. */
+  expiry: Fiber.Fiber<void> | undefined
+}
+
+/** Bounds with their defaults. */
+export interface Limits {
+  readonly resumeWindow: Duration.Duration
+  readonly sessionsMax: number
+  readonly sessionsPerPrincipalMax: number
+  readonly sessionsPerAddressMax: number
+  readonly handshakesMax: number
+  readonly bytesMax: number
+  readonly retryAfter: Duration.Duration
+  readonly goAwaySpread: Duration.Duration
+}
+
+export class Registry {
+  readonly limits: Limits
+  readonly members = new Map<string, Member>()
+  handshakes = 0
+  isDraining = false
+  private heldBytes = 0
+  private readonly perPrincipal = new Map<string, number>()
+  private readonly perAddress = new Map<string, number>()
+
+  /** What all sessions share. */
+  readonly budget: Budget = {
+    hasRoom: (bytes) => this.heldBytes + bytes <= this.limits.bytesMax,
+    held: (moreBytes) => {
+      this.heldBytes += moreBytes
+    }
+  }
+
+  constructor(limits: ServerLimits) {
+    const sessionsMax = limits.sessionsMax ?? serverDefaults.sessionsMax
+    this.limits = {
+      resumeWindow: Duration.fromInputUnsafe(limits.resumeWindow ?? serverDefaults.resumeWindow),
+      sessionsMax,
+      sessionsPerPrincipalMax: limits.sessionsPerPrincipalMax ?? sessionsMax,
+      sessionsPerAddressMax: limits.sessionsPerAddressMax ?? sessionsMax,
+      handshakesMax: limits.handshakesMax ?? serverDefaults.handshakesMax,
+      bytesMax: limits.bytesMax ?? serverDefaults.bytesMax,
+      retryAfter: Duration.fromInputUnsafe(limits.retryAfter ?? serverDefaults.retryAfter),
+      goAwaySpread: Duration.fromInputUnsafe(limits.goAwaySpread ?? serverDefaults.goAwaySpread)
+    }
+  }
+
+  /** Which bound keeps one more session out; `undefined` if none does. */
+  full(principal: string, address: Option.Option<string>): string | undefined {
+    const { bytesMax, sessionsMax, sessionsPerAddressMax, sessionsPerPrincipalMax } = this.limits
+    if (this.members.size >= sessionsMax) return `${sessionsMax} sessions (sessionsMax)`
+    if ((this.perPrincipal.get(principal) ?? 0) >= sessionsPerPrincipalMax) {
+      return `${sessionsPerPrincipalMax} sessions of this principal (sessionsPerPrincipalMax)`
+    }
+    if (Option.isSome(address) && (this.perAddress.get(address.value) ?? 0) >= sessionsPerAddressMax) {
+      return `${sessionsPerAddressMax} sessions from this address (sessionsPerAddressMax)`
+    }
+    return this.heldBytes >= bytesMax ? `${bytesMax} bytes held for all sessions (bytesMax)` : undefined
+  }
+
+  add(member: Member): void {
+    this.members.set(member.id, member)
+    count(this.perPrincipal, member.principal, 1)
+    if (Option.isSome(member.address)) count(this.perAddress, member.address.value, 1)
+  }
+
+  remove(member: Member): void {
+    if (!this.members.delete(member.id)) return
+    count(this.perPrincipal, member.principal, -1)
+    if (Option.isSome(member.address)) count(this.perAddress, member.address.value, -1)
+  }
+}
+
+/** How a session is named in events and in the registry. */
+export const idOf = (session: Uint8Array): string =>
+  Array.from(session, (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+const count = (counts: Map<string, number>, key: string, by: number): void => {
+  const next = (counts.get(key) ?? 0) + by
+  if (next === 0) counts.delete(key)
+  else counts.set(key, next)
+}
