@@ -2,7 +2,7 @@
  * Starts the next incarnation: one `Effect.retryOrElse` around one scoped incarnation.
  *
  * Guarantees: everything that an incarnation acquired is released before the next one begins; `policy.reconnect` starts
- * anew only after an incarnation that was up for `policy.stability`; a wake-up ends the wait at once; a server's hint is
+ * anew only after an incarnation that was up for `policy.stability`, or when it was replaced; a wake-up ends the wait at once; a server's hint is
  * a floor; errors that another attempt cannot help end it; a defect is never retried; interruption ends everything.
  */
 import { Cause, Clock, Duration, Effect, Latch, Pull, Schedule, type Scope } from "effect"
@@ -80,13 +80,15 @@ export const incarnation = <A, B, R, R2>(
 const reconnecting = <A, R>(options: Options<A, R>, counted: (attempts: number) => void) =>
   Schedule.fromStep(Effect.sync(() => {
     let step: Step | undefined
+    let reconnect: Policy["reconnect"] | undefined
     let attempts = 0
     return Effect.fnUntraced(function*(now: number, error: ConnectionError.ConnectionError) {
       if (!error.reason.retryable) return yield* Cause.done<unknown>(undefined)
       const policy = options.policy()
-      const stability = Duration.fromInputUnsafe(policy.stability)
-      if (step === undefined || Duration.isGreaterThanOrEqualTo(error.upFor, stability)) {
-        step = yield* Schedule.toStep(policy.reconnect)
+      const stable = Duration.isGreaterThanOrEqualTo(error.upFor, Duration.fromInputUnsafe(policy.stability))
+      if (step === undefined || stable || policy.reconnect !== reconnect) {
+        reconnect = policy.reconnect
+        step = yield* Schedule.toStep(reconnect)
         attempts = 0
       }
       counted(++attempts)
