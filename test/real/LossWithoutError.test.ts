@@ -1,10 +1,15 @@
 // Connect, write, finish, close: all without an error, and the other application never got the data (H2O's report). First
 // the ways in which plain sockets lose in silence, then a session over a link that suffers each of them.
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { NodeLink, NodeListener } from "@holdfast/node"
+import { Context, Effect, Layer, Stream } from "effect"
+import * as NetAddress from "effect/net/NetAddress"
+import * as SocketServer from "effect/socket/SocketServer"
 import type * as Net from "node:net"
 import { spawn } from "./harness/Child.ts"
+import { Numbers, policy } from "./harness/Numbers.ts"
 import * as Plain from "./harness/Plain.ts"
+import * as Relay from "./harness/Relay.ts"
 import type * as Sink from "./harness/roles/sink.ts"
 
 const payload = new Uint8Array(100_000).fill(1)
@@ -65,7 +70,7 @@ describe("plain sockets lose in silence", () => {
     it.live(`when the server's process ${state}, and is killed later`, () =>
       Effect.gen(function* () {
         const server = yield* spawn<Sink.Fact>("sink", { reads: frozen } satisfies Sink.Argument)
-        const { port } = yield* server.fact((fact) => fact._tag === "Listening")
+        const { port } = yield* server.fact("Listening")
         if (frozen) yield* server.freeze
         const belief = yield* Plain.send(port, payload, ({ socket }) => socket.end(() => socket.destroy()))
         yield* Plain.until(() => belief.closed)
@@ -76,4 +81,37 @@ describe("plain sockets lose in silence", () => {
       })
     )
   }
+})
+
+describe("a session over a link that suffers the same", () => {
+  it.live("resumes each time: every message is taken once and in order", () =>
+    Effect.gen(function* () {
+      const count = 300
+      const taken: Array<number> = []
+      const ended: Array<string> = []
+      const listener = yield* Layer.build(NodeListener.layerTcp({ port: 0 }))
+      const { address } = Context.get(listener, SocketServer.SocketServer)
+      yield* Layer.build(
+        Numbers.serve((session) => session.handle(({ n }) => Effect.sync(() => taken.push(n))), { policy })
+      ).pipe(Effect.provide(listener))
+      const harms = Object.values(treatments)
+      const relay = yield* Relay.listen(NetAddress.isInetAddress(address) ? address.port : 0, 50_000, harms)
+
+      const session = yield* Numbers.make({ link: NodeLink.tcp({ port: relay.port }), policy })
+      yield* session.events.pipe(
+        Stream.runForEach((event) => Effect.sync(() => event._tag === "Ended" && ended.push(event.error.reason._tag))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      const padding = "x".repeat(1000)
+      for (let n = 0; n < count; n++) yield* session.send({ n, padding })
+      yield* session.flush
+      assert.deepStrictEqual(
+        taken,
+        Array.from({ length: count }, (_, n) => n)
+      )
+      assert.strictEqual(ended.length, harms.length)
+      for (const reason of ended) assert.include(["LinkClosed", "LinkFailed"], reason)
+      yield* session.close
+    })
+  )
 })

@@ -6,6 +6,7 @@ import { Duration, Effect, Fiber, Schedule } from "effect"
 import { Link, Policy, Watchdog } from "holdfast"
 import type { WriteStuck } from "holdfast/ConnectionError"
 import type * as Net from "node:net"
+import * as Conversation from "./harness/Conversation.ts"
 import * as Plain from "./harness/Plain.ts"
 
 const chunk = new Uint8Array(64 * 1024).fill(7)
@@ -99,6 +100,21 @@ describe("a peer that stalls and sends heartbeats", () => {
       yield* Effect.sleep("2 seconds")
       assert.isUndefined(verdict.pollUnsafe())
       assert.isUndefined(stalledSince)
+    })
+  )
+})
+
+describe("a session whose application stalls", () => {
+  it.live("lives in one incarnation for as long as it takes, and is not called stalled", () =>
+    Effect.gen(function* () {
+      const sends = { count: 5, everyMillis: 0, paddingBytes: 1_000_000 }
+      // Each number takes twice the patience of `stall`, and fills the window alone.
+      const conversation = yield* Conversation.start({ sends, takeMillis: 2000 })
+      yield* Conversation.complete(conversation, sends.count)
+      const { receiver, sender } = conversation
+      assert.deepStrictEqual(Conversation.openings(sender), ["Fresh"])
+      assert.isFalse(sender.facts.some((fact) => fact._tag === "Ended" || fact._tag === "Stalled"))
+      assert.isFalse(receiver.facts.some((fact) => fact._tag === "LinkEnded"))
     })
   )
 })

@@ -13,12 +13,7 @@ const chunk = new Uint8Array(64 * 1024).fill(7)
 /** A sink whose process is frozen after it has accepted. */
 const frozenSink = spawn<Sink.Fact>("sink", { reads: true } satisfies Sink.Argument).pipe(
   Effect.bindTo("sink"),
-  Effect.bind("port", ({ sink }) =>
-    Effect.map(
-      sink.fact((fact) => fact._tag === "Listening"),
-      ({ port }) => port
-    )
-  )
+  Effect.bind("port", ({ sink }) => Effect.map(sink.fact("Listening"), ({ port }) => port))
 )
 
 /** What has reached the kernel of the peer; nobody can take that back. */
@@ -34,7 +29,7 @@ describe("after a verdict", () => {
       const link = yield* NodeLink.tcp({ port })
       yield* link.reader
       const { write } = yield* link.writer
-      yield* sink.fact((fact) => fact._tag === "Accepted")
+      yield* sink.fact("Accepted")
       yield* sink.freeze
       const writing = yield* Effect.forkChild(Effect.ignore(Effect.forever(write(chunk))))
       yield* stuck(link.progress)
@@ -46,7 +41,7 @@ describe("after a verdict", () => {
       yield* Fiber.join(writing)
 
       yield* sink.thaw
-      const { how } = yield* sink.fact((fact) => fact._tag === "Ended")
+      const { how } = yield* sink.fact("Ended")
       assert.strictEqual(how, "ECONNRESET")
       assert.isAtMost(receivedBytes(sink.facts), arrived)
     })
@@ -56,7 +51,7 @@ describe("after a verdict", () => {
     Effect.gen(function* () {
       const { port, sink } = yield* frozenSink
       const belief = Plain.believe(Net.connect(port, "127.0.0.1"))
-      yield* sink.fact((fact) => fact._tag === "Accepted")
+      yield* sink.fact("Accepted")
       yield* sink.freeze
       while (belief.socket.writableLength === 0) Plain.write(belief, chunk)
       yield* stuck(() => ({ queuedBytes: belief.socket.writableLength }))
@@ -69,7 +64,7 @@ describe("after a verdict", () => {
       assert.isAbove(orphan.sendQueueBytes, 0)
 
       yield* sink.thaw
-      yield* sink.fact((fact) => fact._tag === "Ended")
+      yield* sink.fact("Ended")
       assert.isAbove(receivedBytes(sink.facts), arrived)
     })
   )

@@ -8,12 +8,19 @@ import type { Namespace } from "./Namespace.ts"
 /** What a role reports; `at` is its own wall clock in milliseconds, the same on one machine. */
 export type Fact<Body> = Body & { readonly at: number }
 
-export interface Child<Body> {
+export interface Tagged {
+  readonly _tag: string
+}
+
+export interface Child<Body extends Tagged> {
   readonly pid: number
   /** Everything reported so far. */
   readonly facts: ReadonlyArray<Fact<Body>>
-  /** Waits for the first fact, of those reported already and later ones, that `find` accepts. */
-  readonly fact: <F extends Fact<Body>>(find: (fact: Fact<Body>) => fact is F) => Effect.Effect<F>
+  /** Waits for the first fact with this tag that `where` accepts, of those reported already and later ones. */
+  readonly fact: <const Tag extends Body["_tag"]>(
+    tag: Tag,
+    where?: (fact: Fact<Extract<Body, { readonly _tag: Tag }>>) => boolean
+  ) => Effect.Effect<Fact<Extract<Body, { readonly _tag: Tag }>>>
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** SIGKILL, and waits until it is gone. */
@@ -21,7 +28,7 @@ export interface Child<Body> {
 }
 
 /** Starts a role of `roles/`, inside a namespace if one is given. Its argument is told as JSON. */
-export const spawn = <Body>(
+export const spawn = <Body extends Tagged>(
   role: string,
   argument: unknown,
   inside?: Namespace | undefined
@@ -31,7 +38,7 @@ export const spawn = <Body>(
     (child) => child.kill
   )
 
-const start = <Body>(role: string, argument: unknown, inside: Namespace | undefined): Child<Body> => {
+const start = <Body extends Tagged>(role: string, argument: unknown, inside: Namespace | undefined): Child<Body> => {
   const file = Path.join(import.meta.dirname, "roles", `${role}.ts`)
   const command = [process.execPath, "--conditions=source", file, JSON.stringify(argument)]
   const [program, ...args] = inside === undefined ? command : inside.command(command)
@@ -45,13 +52,16 @@ const start = <Body>(role: string, argument: unknown, inside: Namespace | undefi
   return {
     pid: child.pid!,
     facts,
-    fact: <F extends Fact<Body>>(find: (fact: Fact<Body>) => fact is F) =>
-      Effect.callback<F>((resume) => {
+    fact: <const Tag extends Body["_tag"]>(
+      tag: Tag,
+      where: (fact: Fact<Extract<Body, { readonly _tag: Tag }>>) => boolean = () => true
+    ) =>
+      Effect.callback<Fact<Extract<Body, { readonly _tag: Tag }>>>((resume) => {
         const look = () => {
-          const found = facts.find(find)
+          const found = facts.find((fact) => isTagged(fact, tag) && where(fact))
           if (found === undefined) return
           listeners.delete(look)
-          resume(Effect.succeed(found))
+          resume(Effect.succeed(found as Fact<Extract<Body, { readonly _tag: Tag }>>))
         }
         listeners.add(look)
         look()
@@ -68,3 +78,8 @@ const start = <Body>(role: string, argument: unknown, inside: Namespace | undefi
 }
 
 const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+const isTagged = <Body extends Tagged, const Tag extends Body["_tag"]>(
+  fact: Fact<Body>,
+  tag: Tag
+): fact is Fact<Extract<Body, { readonly _tag: Tag }>> => fact._tag === tag
