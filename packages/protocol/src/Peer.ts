@@ -64,7 +64,9 @@ export class Peer implements Sink {
   private pongDue: number | undefined
   private heartbeatDue = false
   private positionsDue = false
-  private goAwayDue: number | undefined
+  private isGoingAway = false
+  private goAwayDue = false
+  private retryAfterMillis = 0
   private closeDue: Frame.Close | undefined
   private closedDue = false
 
@@ -154,12 +156,14 @@ export class Peer implements Sink {
     this.positionsDue = true
   }
 
-  /** Says that this session will move elsewhere; nothing may be accepted afterwards. */
+  /** Says that this session will move elsewhere, on later links again; nothing may be accepted afterwards. */
   goAway(retryAfterMillis: number): void {
-    this.goAwayDue = retryAfterMillis
+    this.retryAfterMillis = retryAfterMillis
+    this.isGoingAway = true
+    this.goAwayDue = true
   }
 
-  /** Ends the session. */
+  /** Ends the session: said once, with the next bytes that are written. */
   close(close: Omit<Frame.Close, "_tag">): void {
     this.closeDue = { _tag: "Close", ...close }
   }
@@ -213,6 +217,7 @@ export class Peer implements Sink {
   /** The link is gone. What waited to be said on it is forgotten, what was accepted is not. */
   cut(): void {
     this.nothingDue()
+    this.goAwayDue = this.isGoingAway
     for (const channel of this.channels.values()) channel.announced = undefined
   }
 
@@ -264,7 +269,7 @@ export class Peer implements Sink {
       this.pongDue !== undefined ||
       this.heartbeatDue ||
       this.positionsDue ||
-      this.goAwayDue !== undefined ||
+      this.goAwayDue ||
       this.closeDue !== undefined ||
       this.closedDue
     )
@@ -272,7 +277,7 @@ export class Peer implements Sink {
 
   /** Appends the control frames that are due; true if they are no more than a heartbeat and positions. */
   private controlFrames(into: Array<Uint8Array>): boolean {
-    const { closeDue, goAwayDue, pingDue, pongDue } = this
+    const { closeDue, goAwayDue, pingDue, pongDue, retryAfterMillis } = this
     for (const channel of this.channels.values()) {
       if (!this.positionsDue && !isNews(channel)) continue
       channel.announced = standing(channel)
@@ -282,20 +287,18 @@ export class Peer implements Sink {
     if (pongDue !== undefined) into.push(Frame.encode({ _tag: "Pong", id: pongDue }))
     if (pingDue !== undefined) into.push(Frame.encode({ _tag: "Ping", id: pingDue }))
     if (this.heartbeatDue) into.push(Frame.encode({ _tag: "Heartbeat" }))
-    if (goAwayDue !== undefined) {
-      into.push(Frame.encode({ _tag: "GoAway", retryAfterMillis: goAwayDue, end: this.main.send.end }))
-    }
+    if (goAwayDue) into.push(Frame.encode({ _tag: "GoAway", retryAfterMillis, end: this.main.send.end }))
     if (closeDue !== undefined) into.push(Frame.encode(closeDue))
     if (this.closedDue) into.push(Frame.encode({ _tag: "Closed" }))
     const isHeartbeat =
       this.heartbeatDue &&
       pongDue === undefined &&
       pingDue === undefined &&
-      goAwayDue === undefined &&
+      !goAwayDue &&
       closeDue === undefined &&
       !this.closedDue
     this.nothingDue()
-    this.goAwayDue = undefined
+    this.goAwayDue = false
     this.closeDue = undefined
     return isHeartbeat
   }

@@ -123,6 +123,8 @@ export class SendWindow {
     }
     this.received = received
     this.limit = limit
+    // It may hold more than it said when the link was resumed: what came in on the earlier one meanwhile.
+    this.sent = Math.max(this.sent, received)
     return undefined
   }
 

@@ -1,0 +1,248 @@
+import { Positions, ReceiveWindow, SendWindow } from "@holdfast/protocol"
+import { assert, describe, it } from "@effect/vitest"
+import { concat, fromHex, hex } from "./Samples.ts"
+import { seeds } from "./Seeded.ts"
+import { recordsOf } from "./SlowProtocol.ts"
+
+const make = (windowBytes = 100, messageBytesMax = 1000): ReceiveWindow.ReceiveWindow =>
+  new ReceiveWindow.ReceiveWindow({ windowBytes, messageBytesMax })
+
+/** The stream of messages with these payloads. */
+const stream = (...messages: ReadonlyArray<string>): Uint8Array => {
+  const window = new SendWindow.SendWindow()
+  for (const message of messages) window.accept(fromHex(message))
+  window.resume(0, 0, window.end)
+  return concat(window.next(Infinity))
+}
+
+const hand = (window: ReceiveWindow.ReceiveWindow): ReadonlyArray<string> | undefined => window.hand()?.map(hex)
+
+/** Received and taken. */
+const stand = ({ received, taken }: ReceiveWindow.ReceiveWindow): readonly [number, number] => [received, taken]
+
+describe("ReceiveWindow", () => {
+  it("puts messages together from any pieces, and hands them over in order", () => {
+    const window = make()
+    const bytes = stream("01", "", "0202", "aa".repeat(70))
+    for (let at = 0; at < bytes.length; at++) assert.isUndefined(window.data(at, bytes.subarray(at, at + 1)))
+    assert.deepStrictEqual(hand(window), ["01", "", "0202", "aa".repeat(70)])
+    assert.deepStrictEqual(stand(window), [bytes.length, 0])
+  })
+
+  it("holds what the slow reader of records holds, for any stream cut anywhere and sent again", () => {
+    seeds(500, (chance) => {
+      const messages = Array.from({ length: chance.int(0, 8) }, () =>
+        hex(chance.bytes(chance.pick([0, 1, 5, 63, 200])))
+      )
+      const bytes = chance.bool() ? concat([stream(...messages), Uint8Array.of(0)]) : stream(...messages)
+      const window = make(10_000)
+      while (window.received < bytes.length) {
+        const from = chance.int(Math.max(0, window.received - 10), window.received)
+        assert.isUndefined(window.data(from, bytes.slice(from, from + chance.int(0, 90))))
+        const { ended, messages } = recordsOf(bytes.subarray(0, window.received))
+        assert.strictEqual(window.untakenCount, messages.length)
+        assert.strictEqual(window.ended, ended)
+      }
+      assert.deepStrictEqual(hand(window) ?? [], messages)
+    })
+  })
+
+  it("cuts off what it holds, and counts it", () => {
+    const window = make()
+    const bytes = stream("0101", "0202")
+    assert.isUndefined(window.data(0, bytes.subarray(0, 4)))
+    assert.isUndefined(window.data(0, bytes.subarray(0, 4)))
+    assert.isUndefined(window.data(1, bytes.subarray(1, 3)))
+    assert.strictEqual(window.duplicateBytes, 6)
+    assert.isUndefined(window.data(2, bytes.subarray(2)))
+    assert.strictEqual(window.duplicateBytes, 8)
+    assert.deepStrictEqual(hand(window), ["0101", "0202"])
+  })
+
+  it("refuses a gap of one byte", () => {
+    const window = make()
+    assert.isUndefined(window.data(0, stream("01")))
+    assert.strictEqual(window.data(3, Uint8Array.of(1))?.rule, "data-gap")
+    assert.isUndefined(window.data(2, Uint8Array.of(1)))
+  })
+
+  it("takes data up to the limit and refuses a byte more, duplicates or not", () => {
+    assert.isUndefined(make(8).data(0, stream("01".repeat(7))))
+    assert.strictEqual(make(8).data(0, stream("01".repeat(8)))?.rule, "data-limit")
+    const window = make(8)
+    assert.isUndefined(window.data(0, stream("01".repeat(7))))
+    assert.strictEqual(window.data(7, Uint8Array.of(1, 1))?.rule, "data-limit")
+  })
+
+  it("takes a message of the largest size and refuses one of a byte more at its header", () => {
+    const largest = make(2000, 100)
+    assert.isUndefined(largest.data(0, stream("01".repeat(100))))
+    assert.strictEqual(largest.waitingCount, 1)
+    assert.strictEqual(make(2000, 100).data(0, stream("01".repeat(101)).subarray(0, 2))?.rule, "message-length")
+    assert.strictEqual(make().data(0, fromHex("ffffffffffffffff"))?.rule, "message-length")
+  })
+
+  it("reads a length in any of its forms", () => {
+    const window = make()
+    assert.isUndefined(window.data(0, fromHex("4002aa80000001c000000000000000")))
+    assert.deepStrictEqual(hand(window), ["aa", ""])
+    assert.isTrue(window.ended)
+  })
+
+  it("refuses a byte after the end, in the same piece or a later one; what came before counts", () => {
+    const window = make()
+    assert.isUndefined(window.data(0, fromHex("020100")))
+    assert.isUndefined(window.data(0, fromHex("020100")))
+    assert.strictEqual(window.data(3, fromHex("01"))?.rule, "data-after-end")
+    assert.strictEqual(make().data(0, fromHex("0001"))?.rule, "data-after-end")
+    assert.deepStrictEqual(hand(window), ["01"])
+  })
+
+  it("hands a message that came in one piece as a view, and copies a small piece of a large chunk", () => {
+    const bytes = stream("aa".repeat(70)).slice()
+    const viewed = make()
+    viewed.data(0, bytes)
+    assert.strictEqual(viewed.hand()![0]!.buffer, bytes.buffer)
+    const chunk = new Uint8Array(bytes.length * 4 + 1)
+    chunk.set(bytes, 9)
+    const copied = make()
+    copied.data(0, chunk.subarray(9, 9 + bytes.length))
+    assert.notStrictEqual(copied.hand()![0]!.buffer, chunk.buffer)
+  })
+
+  it("takes what was handed when the next messages are asked for", () => {
+    const window = make()
+    window.data(0, stream("01", "02"))
+    assert.deepStrictEqual(hand(window), ["01", "02"])
+    assert.deepStrictEqual([window.untakenCount, window.waitingCount, window.taken], [2, 0, 0])
+    assert.isUndefined(hand(window))
+    assert.deepStrictEqual([window.untakenCount, window.taken], [0, 4])
+  })
+
+  it("takes messages one by one, and never more than were handed", () => {
+    const window = make()
+    window.take(1)
+    window.data(0, stream("01", "02", "03"))
+    window.take(1)
+    assert.strictEqual(window.taken, 0)
+    window.hand()
+    window.take(1)
+    assert.deepStrictEqual([window.taken, window.untakenCount], [2, 2])
+    window.take(0)
+    window.take(5)
+    assert.deepStrictEqual([window.taken, window.untakenCount], [6, 0])
+  })
+
+  it("gives what a stopped consumer had not taken to the next one, before what came later", () => {
+    const window = make()
+    window.data(0, stream("01", "02", "03"))
+    window.hand()
+    window.take(1)
+    window.data(6, stream("04"))
+    window.giveBack()
+    assert.deepStrictEqual(hand(window), ["02", "03", "04"])
+    window.take(1)
+    assert.strictEqual(window.taken, 4)
+  })
+
+  it("is finished when the end has come and every message before it is taken, and only then is the end taken", () => {
+    const window = make()
+    window.data(0, concat([stream("01", "02"), Uint8Array.of(0)]))
+    assert.isTrue(window.ended)
+    window.hand()
+    window.take(1)
+    assert.deepStrictEqual([window.isFinished, window.taken], [false, 2])
+    window.take(1)
+    assert.deepStrictEqual([window.isFinished, window.taken], [true, 5])
+
+    const empty = make()
+    empty.data(0, Uint8Array.of(0))
+    assert.deepStrictEqual([empty.isFinished, empty.taken], [true, 1])
+  })
+
+  it("moves the limit with what is taken and never back", () => {
+    const window = make(8)
+    assert.deepStrictEqual([window.limit, window.grantable], [8, 8])
+    window.data(0, stream("0101", "02"))
+    assert.strictEqual(window.grantable, 8)
+    window.hand()
+    window.take(1)
+    assert.deepStrictEqual([window.limit, window.grantable], [8, 11])
+    window.limit = 50
+    assert.strictEqual(window.grantable, 50)
+  })
+
+  it("makes room for a message larger than the window when it is the next one, and not before", () => {
+    const window = make(8)
+    window.data(0, stream("01", "aa".repeat(30)).subarray(0, 3))
+    assert.strictEqual(window.grantable, 8)
+    window.hand()
+    window.hand()
+    assert.deepStrictEqual(stand(window), [3, 2])
+    assert.strictEqual(window.grantable, 2 + 1 + 30)
+    const long = make(8)
+    long.data(0, stream("aa".repeat(300)).subarray(0, 1))
+    assert.strictEqual(long.grantable, 8)
+    long.data(1, stream("aa".repeat(300)).subarray(1, 2))
+    assert.strictEqual(long.grantable, 302)
+  })
+
+  it("lists what was declined until the sender has confirmed it", () => {
+    const window = make()
+    window.reject()
+    window.data(0, stream("01", "02", "03"))
+    window.hand()
+    window.reject()
+    window.take(1)
+    window.reject()
+    window.reject()
+    assert.deepStrictEqual(window.rejected, [2, 6])
+    assert.strictEqual(window.taken, 6)
+    assert.isUndefined(window.confirm(1))
+    assert.deepStrictEqual(window.rejected, [2, 6])
+    assert.isUndefined(window.confirm(2))
+    assert.deepStrictEqual(window.rejected, [6])
+    assert.isUndefined(window.confirm(6))
+    assert.deepStrictEqual(window.rejected, [])
+    assert.strictEqual(window.confirm(7)?.rule, "released")
+  })
+
+  it("says when no more can be declined", () => {
+    const window = make(5000)
+    window.data(0, stream(...Array.from({ length: Positions.rejectedMax }, () => "")))
+    window.hand()
+    for (let i = 0; i < Positions.rejectedMax; i++) {
+      assert.isFalse(window.isRejectedFull)
+      window.reject()
+    }
+    assert.isTrue(window.isRejectedFull)
+    window.confirm(1)
+    assert.isFalse(window.isRejectedFull)
+  })
+
+  it("adopts what an earlier session had not taken: it comes first, moves no position, and cannot be declined", () => {
+    const earlier = make()
+    earlier.data(0, stream("e1", "e2", "e3"))
+    earlier.hand()
+    earlier.take(1)
+    const window = make()
+    window.data(0, stream("01"))
+    window.adopt(earlier)
+    assert.deepStrictEqual(hand(window), ["e2", "e3", "01"])
+    window.take(1)
+    window.reject()
+    assert.deepStrictEqual([stand(window), window.rejected], [[2, 0], []])
+    window.take(1)
+    assert.deepStrictEqual(stand(window), [2, 2])
+  })
+
+  it("takes memory for a message as it arrives, not as it is announced", () => {
+    const window = make(100_000, 50_000_000)
+    const bytes = concat([fromHex("82faf081"), new Uint8Array(9000).fill(3)])
+    window.data(0, bytes.subarray(0, 10))
+    window.data(10, bytes.subarray(10))
+    const { payload } = window as unknown as { readonly payload: Uint8Array }
+    assert.isAtLeast(payload.length, 9000)
+    assert.isAtMost(payload.length, 2 * 9000)
+  })
+})
