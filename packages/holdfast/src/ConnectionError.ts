@@ -30,12 +30,8 @@ export class OpenTimedOut extends Schema.TaggedError<OpenTimedOut>()("OpenTimedO
   ...evidence,
   stage: Schema.Literals(["dial", "handshake"])
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "us"
+  readonly retryable = true
   override get message(): string {
     const missing = this.stage === "dial" ? "the link was not established" : "the peer did not answer the handshake"
     return `${missing} within ${text(this.missingFor)}; check address and peer, or allow more in policy.open`
@@ -50,12 +46,8 @@ export class CloseTimedOut extends Schema.TaggedError<CloseTimedOut>()("CloseTim
   /** Messages of the peer that arrived and that our application has not taken. */
   untaken: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "us"
+  readonly retryable = false
   override get message(): string {
     return (
       `closing gave up after ${text(this.missingFor)}: ${this.unacknowledged} messages were not acknowledged, ` +
@@ -70,14 +62,13 @@ export class PeerSilent extends Schema.TaggedError<PeerSilent>()("PeerSilent", {
   /** The last measured round trip; a large one says that the policy may be too tight for this network. */
   roundTripTime: Schema.Option(Schema.Duration)
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "us"
+  readonly retryable = true
   override get message(): string {
-    const roundTrip = Option.match(this.roundTripTime, { onNone: () => "", onSome: (rtt) => `, round trip ${text(rtt)}` })
+    const roundTrip = Option.match(this.roundTripTime, {
+      onNone: () => "",
+      onSome: (rtt) => `, round trip ${text(rtt)}`
+    })
     return (
       `the peer was silent for ${text(this.missingFor)} (asked ${times(this.asked)}${roundTrip}); ` +
       "it is dead, frozen or unreachable; policy.silence says how long to wait"
@@ -90,12 +81,8 @@ export class WriteStuck extends Schema.TaggedError<WriteStuck>()("WriteStuck", {
   ...evidence,
   outstandingBytes: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "us"
+  readonly retryable = true
   override get message(): string {
     return (
       `${this.outstandingBytes} bytes did not move for ${text(this.missingFor)} and the peer gave no sign of life ` +
@@ -109,12 +96,8 @@ export class Stalled extends Schema.TaggedError<Stalled>()("Stalled", {
   ...evidence,
   outstandingBytes: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "us"
+  readonly retryable = true
   override get message(): string {
     return (
       `the peer lives, but ${this.outstandingBytes} bytes did not move for ${text(this.missingFor)}; ` +
@@ -129,15 +112,10 @@ export class LinkFailed extends Schema.TaggedError<LinkFailed>()("LinkFailed", {
   code: Schema.optional(Schema.String),
   during: Schema.Literals(["dial", "read", "write"])
 }) {
-  get endedBy(): EndedBy {
-    return "network"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "network"
+  readonly retryable = true
   override get message(): string {
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
-    return `the link failed during ${this.during}: ${this.code ?? cause}`
+    return `the link failed during ${this.during}: ${this.code ?? causeText(this.cause)}`
   }
 }
 
@@ -147,12 +125,8 @@ export class LinkClosed extends Schema.TaggedError<LinkClosed>()("LinkClosed", {
   code: Schema.Number,
   unacknowledgedBytes: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "peer"
+  readonly retryable = true
   override get message(): string {
     return `the peer closed the link (code ${this.code}) with ${this.unacknowledgedBytes} bytes of ours unacknowledged`
   }
@@ -168,9 +142,7 @@ export class ProtocolViolated extends Schema.TaggedError<ProtocolViolated>()("Pr
   get endedBy(): EndedBy {
     return this.by === "peer" ? "us" : "peer"
   }
-  get retryable(): boolean {
-    return false
-  }
+  readonly retryable = false
   override get message(): string {
     const who = this.by === "peer" ? "the peer" : "this side"
     return `${who} broke the protocol: ${this.rule}; check that both ends run compatible versions`
@@ -185,12 +157,10 @@ export class MessageInvalid extends Schema.TaggedError<MessageInvalid>()("Messag
   get endedBy(): EndedBy {
     return this.direction === "send" ? "us" : "peer"
   }
-  get retryable(): boolean {
-    return false
-  }
+  readonly retryable = false
   override get message(): string {
     const what = this.direction === "send" ? "the message does not encode" : "the peer's message does not decode"
-    return `${what} with the schema of its direction: ${this.cause instanceof Error ? this.cause.message : this.cause}`
+    return `${what} with the schema of its direction: ${causeText(this.cause)}`
   }
 }
 
@@ -199,12 +169,8 @@ export class MessageTooLarge extends Schema.TaggedError<MessageTooLarge>()("Mess
   bytes: Schema.Number,
   bytesMax: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "us"
+  readonly retryable = false
   override get message(): string {
     return `the message has ${this.bytes} bytes, at most ${this.bytesMax} are allowed; split it or raise the limit`
   }
@@ -214,12 +180,8 @@ export class MessageTooLarge extends Schema.TaggedError<MessageTooLarge>()("Mess
 export class MessageRejected extends Schema.TaggedError<MessageRejected>()("MessageRejected", {
   detail: Schema.String
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "peer"
+  readonly retryable = false
   override get message(): string {
     return `the peer's handler skipped the message: ${this.detail}`
   }
@@ -232,12 +194,8 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
   /** The epoch that won. */
   byEpoch: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "peer"
+  readonly retryable = false
   override get message(): string {
     return (
       `another holder has taken over the session (epoch ${this.byEpoch}, ours was ${this.epoch}); ` +
@@ -253,9 +211,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   /** The peer's hint. It is a floor for the next attempt, clamped by the supervisor. */
   retryAfter: Schema.Option(Schema.Duration)
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
+  readonly endedBy = "peer"
   get retryable(): boolean {
     return this.code === "Full" || this.code === "Draining"
   }
@@ -268,12 +224,8 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
 export class GoneAway extends Schema.TaggedError<GoneAway>()("GoneAway", {
   retryAfter: Schema.Option(Schema.Duration)
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "peer"
+  readonly retryable = true
   override get message(): string {
     return `the peer is going away${hint(this.retryAfter)}`
   }
@@ -286,16 +238,12 @@ export class BacklogExceeded extends Schema.TaggedError<BacklogExceeded>()("Back
   messagesMax: Schema.Number,
   bytesMax: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "us"
+  readonly retryable = true
   override get message(): string {
     return (
       `the backlog is full: ${this.messages} of ${this.messagesMax} messages, ${this.bytes} of ${this.bytesMax} bytes; ` +
-      "send slower, wait (whenFull: \"wait\"), or raise policy.backlog"
+      'send slower, wait (whenFull: "wait"), or raise policy.backlog'
     )
   }
 }
@@ -305,12 +253,8 @@ export class DetectorFired extends Schema.TaggedError<DetectorFired>()("Detector
   detector: Schema.String,
   detail: Schema.String
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return true
-  }
+  readonly endedBy = "us"
+  readonly retryable = true
   override get message(): string {
     return `the detector ${this.detector} ended the connection: ${this.detail}`
   }
@@ -322,12 +266,8 @@ export class RetriesExhausted extends Schema.TaggedError<RetriesExhausted>()("Re
   attempts: Schema.Number,
   last: Schema.suspend((): Schema.Codec<ConnectionError, unknown> => ConnectionError)
 }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "us"
+  readonly retryable = false
   override get message(): string {
     return (
       `gave up after ${this.attempts} attempts; the last one: ${this.last.message}; ` +
@@ -344,12 +284,8 @@ export class SessionLost extends Schema.TaggedError<SessionLost>()("SessionLost"
   /** Messages that left and were not acknowledged: they may have been taken or not. */
   fateUnknown: Schema.Number
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "peer"
+  readonly retryable = false
   override get message(): string {
     const why = {
       Unknown: "the peer does not know it (it was restarted?)",
@@ -365,12 +301,8 @@ export class SessionLost extends Schema.TaggedError<SessionLost>()("SessionLost"
 
 /** No link came back within the resume window, so the session ended on this side. */
 export class Expired extends Schema.TaggedError<Expired>()("Expired", { resumeWindow: Schema.Duration }) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "us"
+  readonly retryable = false
   override get message(): string {
     return `the peer did not come back within the resume window of ${text(this.resumeWindow)}`
   }
@@ -381,12 +313,8 @@ export class EndedByPeer extends Schema.TaggedError<EndedByPeer>()("EndedByPeer"
   code: Schema.Literals(["Normal", "Drained", "Expired", "Failed", "Violated", "Fenced", "GoneAway"]),
   detail: Schema.String
 }) {
-  get endedBy(): EndedBy {
-    return "peer"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "peer"
+  readonly retryable = false
   override get message(): string {
     return `the peer ended the session (${this.code})${this.detail === "" ? "" : `: ${this.detail}`}`
   }
@@ -394,12 +322,8 @@ export class EndedByPeer extends Schema.TaggedError<EndedByPeer>()("EndedByPeer"
 
 /** An operation on a session that this side has closed. */
 export class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {
-  get endedBy(): EndedBy {
-    return "us"
-  }
-  get retryable(): boolean {
-    return false
-  }
+  readonly endedBy = "us"
+  readonly retryable = false
   override get message(): string {
     return "the session was closed by this side"
   }
@@ -466,6 +390,8 @@ export const make = (reason: Reason, times?: Times): ConnectionError => Connecti
 
 /** Whether a value is a `ConnectionError`. Says no to anything that merely looks like one. */
 export const isConnectionError = (u: unknown): u is ConnectionError => u instanceof ConnectionError
+
+const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 const text = (duration: Duration.Duration): string => Duration.format(duration)
 

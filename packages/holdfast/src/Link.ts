@@ -33,9 +33,7 @@ export interface Opened {
   /** The next batch of bytes. Fails when the connection ends, in whatever way. */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
   /** Hands a batch to the transport; waits where the transport pushes back. */
-  readonly write: (
-    chunks: NonEmptyReadonlyArray<Uint8Array>
-  ) => Effect.Effect<void, ConnectionError.ConnectionError>
+  readonly write: (chunks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionError.ConnectionError>
   /** Ends the connection at once. For sockets that cannot, a close is asked for and not waited for. */
   readonly destroy: Effect.Effect<void>
   /** As the link tells it, if it does. */
@@ -47,7 +45,7 @@ export const isLink = (u: unknown): u is Link =>
   Socket.isSocket(u) && (Predicate.hasProperty(u, "destroy") || Predicate.hasProperty(u, "progress"))
 
 /** Dials and takes hold of both directions. Fails with `LinkFailed` (dial) or `LinkClosed`. */
-export const open = Effect.fnUntraced(function*(
+export const open = Effect.fnUntraced(function* (
   link: Link
 ): Effect.fn.Return<Opened, ConnectionError.ConnectionError, Scope.Scope> {
   const scope = yield* Effect.scope
@@ -60,11 +58,9 @@ export const open = Effect.fnUntraced(function*(
     destroy:
       link.destroy ??
       // A socket that has lost its connection parks the close event for ever, so nobody waits for it.
-      writer.write(new Socket.CloseEvent(destroyCode, "destroyed")).pipe(
-        Effect.ignoreCause,
-        Effect.forkIn(scope, { startImmediately: true }),
-        Effect.asVoid
-      ),
+      writer
+        .write(new Socket.CloseEvent(destroyCode, "destroyed"))
+        .pipe(Effect.ignoreCause, Effect.forkIn(scope, { startImmediately: true }), Effect.asVoid),
     progress: link.progress
   }
 })
@@ -74,30 +70,31 @@ export const dial = <E, R>(
   make: Effect.Effect<Link, E, R>
 ): Effect.Effect<Opened, ConnectionError.ConnectionError, R | Scope.Scope> =>
   Effect.flatMap(
-    Effect.mapError(make, (cause) =>
-      ConnectionError.isConnectionError(cause) ? cause : linkFailed(cause, "dial")
-    ),
+    Effect.mapError(make, (cause) => (ConnectionError.isConnectionError(cause) ? cause : linkFailed(cause, "dial"))),
     open
   )
 
 type During = ConnectionError.LinkFailed["during"]
 
-const reasonOf = (link: Link) => (during: During) => ({ reason }: Socket.SocketError): ConnectionError.ConnectionError => {
-  switch (reason._tag) {
-    case "SocketCloseError": {
-      const progress = link.progress?.()
-      const unacknowledgedBytes = progress?.unacknowledgedBytes ?? progress?.queuedBytes ?? 0
-      return ConnectionError.make(new ConnectionError.LinkClosed({ code: reason.code, unacknowledgedBytes }))
+const reasonOf =
+  (link: Link) =>
+  (during: During) =>
+  ({ reason }: Socket.SocketError): ConnectionError.ConnectionError => {
+    switch (reason._tag) {
+      case "SocketCloseError": {
+        const progress = link.progress?.()
+        const unacknowledgedBytes = progress?.unacknowledgedBytes ?? progress?.queuedBytes ?? 0
+        return ConnectionError.make(new ConnectionError.LinkClosed({ code: reason.code, unacknowledgedBytes }))
+      }
+      case "SocketReadError":
+        return linkFailed(reason.cause, "read")
+      case "SocketWriteError":
+        return linkFailed(reason.cause, "write")
+      case "SocketOpenError":
+      case "SocketUpgradeError":
+        return linkFailed(reason.cause ?? reason, during)
     }
-    case "SocketReadError":
-      return linkFailed(reason.cause, "read")
-    case "SocketWriteError":
-      return linkFailed(reason.cause, "write")
-    case "SocketOpenError":
-    case "SocketUpgradeError":
-      return linkFailed(reason.cause ?? reason, during)
   }
-}
 
 const linkFailed = (cause: unknown, during: During): ConnectionError.ConnectionError =>
   ConnectionError.make(new ConnectionError.LinkFailed({ cause, code: codeOf(cause), during }))

@@ -109,7 +109,7 @@ export const watch = (options: WatchOptions): Watch => {
   }
 
   /** One run of the schedule. Ends with evidence when patience is over, with nothing when another run is to begin. */
-  const runOnce = Effect.fnUntraced(function*(clock: Clock.Clock, from: number) {
+  const runOnce = Effect.fnUntraced(function* (clock: Clock.Clock, from: number) {
     const now = () => monotonicMillis(clock)
     const armedAt = now()
     const wall = clock.currentTimeMillisUnsafe() - (armedAt - from)
@@ -209,7 +209,7 @@ export const watch = (options: WatchOptions): Watch => {
       replaced = true
       latch.openUnsafe()
     },
-    run: Effect.gen(function*() {
+    run: Effect.gen(function* () {
       clock = yield* Clock.Clock
       for (;;) {
         listening = true
@@ -236,7 +236,10 @@ export const within: {
     Clock.clockWith((clock) => {
       const { onOver, patience, ...rest } = options
       const over = watch({ patience, anchor: monotonicMillis(clock), ...rest }).run
-      return Effect.raceFirst(self, Effect.flatMap(over, (evidence) => Effect.fail(onOver(evidence))))
+      return Effect.raceFirst(
+        self,
+        Effect.flatMap(over, (evidence) => Effect.fail(onOver(evidence)))
+      )
     })
 
 /** What `within` needs. */
@@ -247,7 +250,6 @@ export interface WithinOptions<E> {
   /** Called for each question; there is nobody to ask, so it only tells. */
   readonly ask?: ((evidence: Evidence) => void) | undefined
 }
-
 
 /** A wake up to this late is ordinary: timers and garbage collection. */
 const lateMillisMin = 100

@@ -108,7 +108,7 @@ export const defaults: Policy = {
  * Fills in what is not given from `base` (the defaults, or the policy in force when it is replaced) and checks the
  * whole. To check, every schedule is unrolled once in ideal time: nothing sleeps, but effects inside it run.
  */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   options: Options = {},
   base: Policy = defaults
 ): Effect.fn.Return<Policy, PolicyError> {
@@ -135,7 +135,7 @@ export const heartbeatMax = (policy: Policy): Effect.Effect<Option.Option<Durati
  * The rule of the handshake, given what the peer announces of its heartbeat. Refused is only a `silence` that never
  * asks and is not longer than that: it would kill a healthy peer. One that asks needs no heartbeats.
  */
-export const checkPeer = Effect.fnUntraced(function*(
+export const checkPeer = Effect.fnUntraced(function* (
   policy: Policy,
   peerHeartbeatMax: Option.Option<Duration.Duration>
 ): Effect.fn.Return<void, PolicyError> {
@@ -165,7 +165,7 @@ interface Fault {
   readonly sentence: string
 }
 
-const findFaults = Effect.fnUntraced(function*(policy: Policy) {
+const findFaults = Effect.fnUntraced(function* (policy: Policy) {
   const faults: Array<Fault> = []
   const fault = (sentence: string, ...fields: ReadonlyArray<keyof Policy>) => faults.push({ fields, sentence })
 
@@ -180,7 +180,10 @@ const findFaults = Effect.fnUntraced(function*(policy: Policy) {
     const total = sum(delays)
     if (field === "stall") stallMillis = total
     if (total === 0) {
-      fault(`${field} has no delay, so it would be over at once; write a Duration, or spaced(d).pipe(upTo({ times }))`, field)
+      fault(
+        `${field} has no delay, so it would be over at once; write a Duration, or spaced(d).pipe(upTo({ times }))`,
+        field
+      )
     } else if (!ends && total !== Infinity) {
       fault(
         `${field} does not end within ${patienceDelaysMax} delays, so it would ask for ever and never judge; ` +
@@ -195,7 +198,10 @@ const findFaults = Effect.fnUntraced(function*(policy: Policy) {
   } else {
     const heartbeat = yield* unroll(heartbeatSchedule(policy.heartbeat), evidenceAt, heartbeatDelaysMax)
     if (sum(heartbeat.delays.slice(0, 3)) === 0) {
-      fault("heartbeat has no delay, so it would send without a pause; write a Duration or Schedule.spaced", "heartbeat")
+      fault(
+        "heartbeat has no delay, so it would send without a pause; write a Duration or Schedule.spaced",
+        "heartbeat"
+      )
     }
   }
 
@@ -220,7 +226,8 @@ const findFaults = Effect.fnUntraced(function*(policy: Policy) {
     )
   }
   for (const limit of ["messagesMax", "bytesMax"] as const) {
-    if (!(policy.backlog[limit] > 0)) fault(`backlog.${limit} is not positive, so nothing could ever be sent`, "backlog")
+    if (!(policy.backlog[limit] > 0))
+      fault(`backlog.${limit} is not positive, so nothing could ever be sent`, "backlog")
   }
   return faults
 })

@@ -68,7 +68,8 @@ export const grpcBackoff: Schedule.Schedule<Duration.Duration, ConnectionError> 
   Schedule.setInputType<ConnectionError>(),
   Schedule.modifyDelay(({ attempt, duration, input }) =>
     Effect.map(attempt === 1 ? Effect.succeed(1) : Random.nextBetween(0.8, 1.2), (factor) =>
-      Duration.max(Duration.subtract(Duration.times(duration, factor), attemptTook(input)), Duration.zero))
+      Duration.max(Duration.subtract(Duration.times(duration, factor), attemptTook(input)), Duration.zero)
+    )
   )
 )
 
@@ -76,10 +77,7 @@ export const grpcBackoff: Schedule.Schedule<Duration.Duration, ConnectionError> 
 export const signalRReconnect: Schedule.Schedule<number> = steps([0, 2000, 10_000, 30_000])
 
 /** 10, 50, 100, 150, 200, 250, 500, 1000, 2000 ms, then every 5 s. Source: Phoenix `socket.js`, `reconnectAfterMs`. */
-export const phoenixReconnect: Schedule.Schedule<number> = steps(
-  [10, 50, 100, 150, 200, 250, 500, 1000, 2000],
-  5000
-)
+export const phoenixReconnect: Schedule.Schedule<number> = steps([10, 50, 100, 150, 200, 250, 500, 1000, 2000], 5000)
 
 /**
  * Anything from nothing to the capped exponential delay. Spreads a crowd best for the load it causes. Source: Brooker,
@@ -93,15 +91,17 @@ export const fullJitter = (base: Duration.Input, cap: Duration.Input): Schedule.
 /** Between `base` and three times the delay before, at most `cap`. Source: as for `fullJitter`. */
 export const decorrelatedJitter = (base: Duration.Input, cap: Duration.Input): Schedule.Schedule<Duration.Duration> => {
   const [low, high] = [Duration.toMillis(base), Duration.toMillis(cap)]
-  return Schedule.fromStep(Effect.sync(() => {
-    let previous = low
-    return (_now: number, _input: unknown) =>
-      Effect.map(Random.nextBetween(low, previous * 3), (millis) => {
-        previous = Math.min(high, millis)
-        const delay = Duration.millis(previous)
-        return [delay, delay] as [Duration.Duration, Duration.Duration]
-      })
-  }))
+  return Schedule.fromStep(
+    Effect.sync(() => {
+      let previous = low
+      return (_now: number, _input: unknown) =>
+        Effect.map(Random.nextBetween(low, previous * 3), (millis) => {
+          previous = Math.min(high, millis)
+          const delay = Duration.millis(previous)
+          return [delay, delay] as [Duration.Duration, Duration.Duration]
+        })
+    })
+  )
 }
 
 /**
@@ -120,14 +120,16 @@ export const within =
 
 /** Fixed delays in milliseconds one after the other; after them `then` for ever, or no more. */
 export function steps(millis: ReadonlyArray<number>, then?: number): Schedule.Schedule<number> {
-  return Schedule.fromStep(Effect.sync(() => {
-    let place = 0
-    return (_now: number, _input: unknown) => {
-      const delay = millis[place] ?? then
-      if (delay === undefined) return Cause.done(place)
-      return Effect.succeed([place++, Duration.millis(delay)] as [number, Duration.Duration])
-    }
-  }))
+  return Schedule.fromStep(
+    Effect.sync(() => {
+      let place = 0
+      return (_now: number, _input: unknown) => {
+        const delay = millis[place] ?? then
+        if (delay === undefined) return Cause.done(place)
+        return Effect.succeed([place++, Duration.millis(delay)] as [number, Duration.Duration])
+      }
+    })
+  )
 }
 
 const attemptTook = (error: ConnectionError): Duration.Duration => Duration.sum(error.openingFor, error.upFor)

@@ -143,7 +143,7 @@ export type Happening =
   | { readonly _tag: "Asked"; readonly detector: string; readonly evidence: Patience.Evidence }
   | { readonly _tag: "Stalled"; readonly since: number }
   | { readonly _tag: "Moved"; readonly stalledFor: Duration.Duration }
-  | { readonly _tag: "Declined"; readonly ordinal: number }
+  | { readonly _tag: "Declined"; readonly count: number }
   | { readonly _tag: "Lost"; readonly reason: SessionLost }
   | { readonly _tag: "GoingAway"; readonly retryAfter: Duration.Duration }
   | { readonly _tag: "PolicyReplaced" }

@@ -78,32 +78,34 @@ export const incarnation = <A, B, R, R2>(
 
 /** `policy.reconnect`, begun anew after a stable incarnation. It waits by itself, so that the wait can be cut short. */
 const reconnecting = <A, R>(options: Options<A, R>, counted: (attempts: number) => void) =>
-  Schedule.fromStep(Effect.sync(() => {
-    let step: Step | undefined
-    let reconnect: Policy["reconnect"] | undefined
-    let attempts = 0
-    return Effect.fnUntraced(function*(now: number, error: ConnectionError.ConnectionError) {
-      if (!error.reason.retryable) return yield* Cause.done<unknown>(undefined)
-      const policy = options.policy()
-      const stable = Duration.isGreaterThanOrEqualTo(error.upFor, Duration.fromInputUnsafe(policy.stability))
-      if (step === undefined || stable || policy.reconnect !== reconnect) {
-        reconnect = policy.reconnect
-        step = yield* Schedule.toStep(reconnect)
-        attempts = 0
-      }
-      counted(++attempts)
-      const [output, scheduled] = yield* step(now, error)
-      const floor = hintOf(error, Duration.fromInputUnsafe(options.hintMax ?? hintMaxDefault))
-      const delay = Duration.max(scheduled, floor)
-      yield* options.wake.close
-      if (options.onWaiting !== undefined) {
-        yield* options.onWaiting(error, delay, (yield* Clock.currentTimeMillis) + Duration.toMillis(delay))
-      }
-      yield* Effect.sleep(floor)
-      yield* Effect.raceFirst(Effect.sleep(Duration.subtract(delay, floor)), options.wake.await)
-      return [output, Duration.zero] as [unknown, Duration.Duration]
+  Schedule.fromStep(
+    Effect.sync(() => {
+      let step: Step | undefined
+      let reconnect: Policy["reconnect"] | undefined
+      let attempts = 0
+      return Effect.fnUntraced(function* (now: number, error: ConnectionError.ConnectionError) {
+        if (!error.reason.retryable) return yield* Cause.done<unknown>(undefined)
+        const policy = options.policy()
+        const stable = Duration.isGreaterThanOrEqualTo(error.upFor, Duration.fromInputUnsafe(policy.stability))
+        if (step === undefined || stable || policy.reconnect !== reconnect) {
+          reconnect = policy.reconnect
+          step = yield* Schedule.toStep(reconnect)
+          attempts = 0
+        }
+        counted(++attempts)
+        const [output, scheduled] = yield* step(now, error)
+        const floor = hintOf(error, Duration.fromInputUnsafe(options.hintMax ?? hintMaxDefault))
+        const delay = Duration.max(scheduled, floor)
+        yield* options.wake.close
+        if (options.onWaiting !== undefined) {
+          yield* options.onWaiting(error, delay, (yield* Clock.currentTimeMillis) + Duration.toMillis(delay))
+        }
+        yield* Effect.sleep(floor)
+        yield* Effect.raceFirst(Effect.sleep(Duration.subtract(delay, floor)), options.wake.await)
+        return [output, Duration.zero] as [unknown, Duration.Duration]
+      })
     })
-  }))
+  )
 
 type Step = (
   now: number,

@@ -75,7 +75,7 @@ export interface Watchdog {
  * Makes a watchdog at the instant of the handshake's answer, from which `silence`, `heartbeat` and `upFor` count. Until
  * the scope closes it also probes at once whenever the machine slept or its clock was set.
  */
-export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Watchdog, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Watchdog, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const now = () => Patience.monotonicMillis(clock)
   const startedAt = now()

@@ -16,34 +16,36 @@ const watchers = new WeakMap<Clock.Clock, Watcher>()
 
 /** Calls `onJump` on every jump until the scope closes. A plain call: it must not wait and must not throw. */
 export const listen = (onJump: () => void): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.asVoid(Effect.acquireRelease(
-    Effect.gen(function*() {
-      const clock = yield* Clock.Clock
-      // A function of its own for each call, so that listening twice with the same one is two listeners.
-      const listener = () => onJump()
-      const present = watchers.get(clock)
-      if (present !== undefined) {
-        present.listeners.add(listener)
-      } else {
-        const listeners = new Set([listener])
-        // Nobody's child: the scope of the first listener may end long before that of the last one.
-        const fiber = yield* Effect.forkDetach(compare(clock, listeners))
-        watchers.set(clock, { listeners, fiber })
-      }
-      return { clock, listener }
-    }),
-    ({ clock, listener }) =>
-      Effect.suspend(() => {
-        const watcher = watchers.get(clock)
-        watcher?.listeners.delete(listener)
-        if (watcher === undefined || watcher.listeners.size > 0) return Effect.void
-        watchers.delete(clock)
-        return Fiber.interrupt(watcher.fiber)
-      })
-  ))
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.gen(function* () {
+        const clock = yield* Clock.Clock
+        // A function of its own for each call, so that listening twice with the same one is two listeners.
+        const listener = () => onJump()
+        const present = watchers.get(clock)
+        if (present !== undefined) {
+          present.listeners.add(listener)
+        } else {
+          const listeners = new Set([listener])
+          // Nobody's child: the scope of the first listener may end long before that of the last one.
+          const fiber = yield* Effect.forkDetach(compare(clock, listeners))
+          watchers.set(clock, { listeners, fiber })
+        }
+        return { clock, listener }
+      }),
+      ({ clock, listener }) =>
+        Effect.suspend(() => {
+          const watcher = watchers.get(clock)
+          watcher?.listeners.delete(listener)
+          if (watcher === undefined || watcher.listeners.size > 0) return Effect.void
+          watchers.delete(clock)
+          return Fiber.interrupt(watcher.fiber)
+        })
+    )
+  )
 
 const compare = (clock: Clock.Clock, listeners: ReadonlySet<() => void>): Effect.Effect<never> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const difference = () => clock.currentTimeMillisUnsafe() - Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     let before = difference()
     for (;;) {

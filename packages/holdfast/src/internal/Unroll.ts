@@ -25,7 +25,7 @@ export const unroll = <Input>(
   input: (elapsedMillis: number, place: number) => Input,
   delaysMax: number
 ): Effect.Effect<Unrolled> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const step = yield* Schedule.toStep(schedule)
     const delays: Array<number> = []
     let elapsed = 0

@@ -262,7 +262,7 @@ const verdict = (
   if (Option.isNone(reason)) return exit
   const { code } = { code: undefined, ...reason.value }
   const isSaid = conversation.lastWord !== undefined && reason.value._tag === "SessionLost"
-  const isNormal = reason.value._tag === "EndedByPeer" && code === "Normal" && conversation.unacknowledged === 0
+  const isNormal = reason.value._tag === "EndedByPeer" && code === "Normal" && conversation.outbox.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }
 

@@ -27,7 +27,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
   let closing: Deferred.Deferred<void, ConnectionError.ConnectionError> | undefined
 
   const sendAll = (messages: Iterable<Send>) =>
-    Effect.flatMap(outgoing.encode(Array.from(messages)), (encoded) => conversation.send(encoded))
+    Effect.flatMap(outgoing.encode(Array.from(messages)), (encoded) => conversation.outbox.send(encoded))
 
   /** What does not decode is the peer's violation. */
   const decode = (batch: ReadonlyArray<Uint8Array>) =>
@@ -52,7 +52,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
     const decline = Effect.suspend(() => {
       const { receive } = conversation.peer
       return Effect.andThen(
-        conversation.awaitIdle(() => !receive.isRejectedFull),
+        conversation.awaitFact(() => !receive.isRejectedFull),
         Effect.sync(() => conversation.reject())
       )
     })
@@ -97,11 +97,11 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
   return {
     send: (message) => Effect.asVoid(sendAll([message])),
     sendAll: (all) => Effect.asVoid(sendAll(all)),
-    deliver: (message) => Effect.flatMap(sendAll([message]), (until) => conversation.awaitTaken(until, true)),
-    flush: conversation.flush,
+    deliver: (message) => Effect.flatMap(sendAll([message]), (until) => conversation.outbox.awaitTaken(until, true)),
+    flush: conversation.outbox.flush,
     end: Effect.suspend(() => {
       if (conversation.exit !== undefined) return Effect.fail(conversation.failure())
-      conversation.end()
+      conversation.outbox.end()
       return Effect.void
     }),
     messages,
@@ -131,15 +131,15 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
 export const shut = (conversation: Conversation, isAbandoning = false) =>
   Effect.suspend(() => {
     conversation.isClosing = true
-    conversation.end()
-    conversation.publish({ _tag: "Closing", unacknowledged: conversation.unacknowledged })
-    const isSettled = () => isAbandoning ? conversation.isAcknowledged : conversation.isSettled
-    return conversation.awaitIdle(isSettled).pipe(
+    conversation.outbox.end()
+    conversation.publish({ _tag: "Closing", unacknowledged: conversation.outbox.unacknowledged })
+    const isSettled = () => isAbandoning ? conversation.outbox.isAcknowledged : conversation.isSettled
+    return conversation.awaitFact(isSettled).pipe(
       Effect.andThen(Effect.suspend(() => {
         conversation.lastWord = { code: "Normal", epoch: 0, detail: "" }
         conversation.peer.close(conversation.lastWord)
         conversation.attachment?.work()
-        return conversation.awaitIdle(() => conversation.lastWordConfirmed)
+        return conversation.awaitFact(() => conversation.lastWordConfirmed)
       })),
       Patience.within({
         patience: conversation.policy.close,
@@ -147,7 +147,7 @@ export const shut = (conversation: Conversation, isAbandoning = false) =>
           ConnectionError.make(
             new ConnectionError.CloseTimedOut({
               missingFor,
-              unacknowledged: conversation.unacknowledged,
+              unacknowledged: conversation.outbox.unacknowledged,
               untaken: conversation.peer.receive.untakenCount
             })
           )

@@ -162,7 +162,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     watchdog.run,
     Effect.flatMap(frames.run, ({ missingFor }) =>
       violated({ _tag: "Violation", rule: "frame-time", detail: `a frame is incomplete after ${Duration.format(missingFor)}` })),
-    conversation.awaitIdle(() => conversation.isDrained).pipe(
+    conversation.awaitFact(() => conversation.isDrained).pipe(
       Effect.andThen(Effect.suspend(() => conversation.isDrained ? goneAway(conversation) : Effect.never))
     ),
     Deferred.await(verdict)

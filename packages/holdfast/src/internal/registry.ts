@@ -3,8 +3,9 @@
  */
 import { Duration, type Fiber, Option } from "effect"
 import type { ServerLimits } from "../Session.ts"
-import type { Budget, Conversation } from "./conversation.ts"
+import type { Conversation } from "./conversation.ts"
 import { serverDefaults } from "./limits.ts"
+import type { Budget } from "./outbox.ts"
 
 /** One session of a server. */
 export interface Member {

@@ -243,7 +243,7 @@ export const serve = <ToServer, ToClient, R>(definition: Codec.Definition<ToServ
       tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
       const isFinal = reason._tag === "EndedByPeer" || (reason._tag === "ProtocolViolated" && reason.by === "us")
       if (isFinal) {
-        const isNormal = reason._tag === "EndedByPeer" && reason.code === "Normal" && conversation.unacknowledged === 0
+        const isNormal = reason._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
         conversation.finish(isNormal || conversation.lastWordConfirmed ? Exit.void : Exit.fail(error))
       }
       return expire(member, Option.some(error))
