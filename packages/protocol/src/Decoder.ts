@@ -16,7 +16,7 @@ export interface Sink {
 
 /** The incremental decoder of one link. It is never used for another. */
 export class Decoder {
-  /** How many frames have begun to be handled; with {@link isInsideFrame} it tells whether one and the same is stuck. */
+  /** How many frames were complete; with {@link isInsideFrame} it tells whether one and the same is stuck. */
   frameCount = 0
   private readonly frameBytesMax: number
   private sink: Sink
@@ -87,6 +87,7 @@ export class Decoder {
     if (has < header + needed) return this.waitFor(header + needed - has)
     const body = from.subarray(at + header, at + header + needed)
     const failed = type === Frame.Type.Data ? this.beginData(body, length) : this.control(type, body)
+    if (this.dataRest === 0) this.frameCount++
     return failed ?? header + needed
   }
 
@@ -114,6 +115,7 @@ export class Decoder {
     const offset = this.dataOffset
     this.dataOffset += bytes.length
     this.dataRest -= bytes.length
+    if (this.dataRest === 0) this.frameCount++
     return this.sink.data(this.dataChannel, offset, bytes)
   }
 

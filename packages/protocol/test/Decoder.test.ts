@@ -219,14 +219,23 @@ describe("Decoder", () => {
     assert.strictEqual(split.push(data.subarray(4))?.rule, "data-gap")
   })
 
-  it("is inside a frame from its first byte to its last", () => {
+  it("is inside a frame from its first byte to its last, and counts it then", () => {
     const decoder = new Decoder.Decoder(frameBytesMax, { control: () => undefined, data: () => undefined })
+    const counts: Array<number> = []
     const inside: Array<boolean> = []
-    const bytes = concat([Frame.encode({ _tag: "Ping", id: 100 }), dataFrame(0, 0, new Uint8Array(2))])
+    const bytes = concat([
+      Frame.encode({ _tag: "Ping", id: 100 }),
+      dataFrame(0, 0, new Uint8Array(2)),
+      dataFrame(0, 2, new Uint8Array(0))
+    ])
     for (const byte of bytes) {
       decoder.push(Uint8Array.of(byte))
       inside.push(decoder.isInsideFrame)
+      counts.push(decoder.frameCount)
     }
-    assert.deepStrictEqual(inside, [true, true, true, false, true, true, true, true, true, false])
+    assert.strictEqual(inside.map(Number).join(""), "11101111101110")
+    assert.strictEqual(counts.join(""), "00011111122223")
+    decoder.push(bytes)
+    assert.strictEqual(decoder.frameCount, 6)
   })
 })

@@ -201,7 +201,10 @@ describe("SendWindow", () => {
     next(window)
     assert.isUndefined(rule(window, 15_000, 2000 * 5, 100_000))
     assert.deepStrictEqual([window.keptCount, window.takenCount], [1000, 2000])
-    assert.deepStrictEqual([10_000, 10_005, 15_000].map((end) => window.keptIndexOf(end)), [-1, 0, 999])
+    assert.deepStrictEqual(
+      [10_000, 10_005, 15_000].map((end) => window.keptIndexOf(end)),
+      [-1, 0, 999]
+    )
     assert.strictEqual(rule(window, 15_000, 10_001, 100_000), "taken")
     assert.strictEqual(hex(window.outstanding().fateUnknown[999]!), hex(new Uint8Array(4).fill(3000)))
     assert.isUndefined(rule(window, 15_000, 15_000, 100_000))
