@@ -18,12 +18,8 @@ import { Duration, Option, Schema } from "effect"
 /** Who brought the end about: this side, the other side, or what lies between. */
 export type EndedBy = "us" | "peer" | "network"
 
-const evidence = {
-  /** For how long the missing thing had been missing. */
-  missingFor: Schema.Duration,
-  /** How often it was asked for meanwhile. */
-  asked: Schema.Number
-}
+/** For how long the missing thing had been missing, and how often it was asked for meanwhile. */
+const evidence = { missingFor: Schema.Duration, asked: Schema.Number }
 
 /** Dial and handshake together took longer than `policy.open`; `stage` says which of them it was waiting for. */
 export class OpenTimedOut extends Schema.TaggedError<OpenTimedOut>()("OpenTimedOut", {

@@ -228,9 +228,7 @@ export const watch = (options: WatchOptions): Watch => {
  * Runs an effect within a patience, counted from its start; fails with `onOver` when patience is over. The effect is
  * interrupted then, so whatever waits for a peer in it must be interruptible.
  */
-export const within: {
-  <E2>(options: WithinOptions<E2>): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | E2, R>
-} =
+export const within =
   <E2>(options: WithinOptions<E2>) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
     Clock.clockWith((clock) => {

@@ -59,6 +59,8 @@ export class Conversation {
   /** The other side has confirmed it. */
   lastWordConfirmed = false
   isClosing = false
+  /** There is a session on the other side that has to be told when this one ends. */
+  isEstablished = false
 
   private readonly options: Options
   private heldBytes = 0
@@ -90,7 +92,12 @@ export class Conversation {
 
   /** Everything was taken, ours and what arrived. */
   get isSettled(): boolean {
-    return this.outbox.isAcknowledged && this.peer.receive.untakenCount === 0
+    return this.isAcknowledged && this.peer.receive.untakenCount === 0
+  }
+
+  /** Everything of ours was taken, and the other side, if there is one, knows that it was all. */
+  get isAcknowledged(): boolean {
+    return this.outbox.isAcknowledged || (!this.isEstablished && this.outbox.unacknowledged === 0)
   }
 
   // ---- receiving
@@ -208,6 +215,14 @@ export class Conversation {
     })
   }
 
+  /** The other side goes away. A session that is closing anyway goes on closing. */
+  leave(goAway: Frame.GoAway): void {
+    if (this.isClosing) return
+    this.goingAway = goAway
+    this.peer.send.stop()
+    this.bulletin.event({ _tag: "GoingAway", retryAfter: Duration.millis(goAway.retryAfterMillis) })
+  }
+
   /** The session is over. Everything that is pending settles; the first call decides. */
   finish(exit: Exit.Exit<void, ConnectionError>, lastWord?: LastWord): void {
     if (this.exit !== undefined) return
@@ -263,6 +278,7 @@ export class Conversation {
     this.peer = new Peer.Peer(this.options.limits)
     this.peer.receive.adopt(receive)
     this.goingAway = undefined
+    this.isEstablished = false
     return this.peer
   }
 }

@@ -133,13 +133,13 @@ export const shut = (conversation: Conversation, isAbandoning = false) =>
     conversation.isClosing = true
     conversation.outbox.end()
     conversation.publish({ _tag: "Closing", unacknowledged: conversation.outbox.unacknowledged })
-    const isSettled = () => isAbandoning ? conversation.outbox.isAcknowledged : conversation.isSettled
+    const isSettled = () => isAbandoning ? conversation.isAcknowledged : conversation.isSettled
     return conversation.awaitFact(isSettled).pipe(
       Effect.andThen(Effect.suspend(() => {
         conversation.lastWord = { code: "Normal", epoch: 0, detail: "" }
         conversation.peer.close(conversation.lastWord)
         conversation.attachment?.work()
-        return conversation.awaitFact(() => conversation.lastWordConfirmed)
+        return conversation.awaitFact(() => conversation.lastWordConfirmed || !conversation.isEstablished)
       })),
       Patience.within({
         patience: conversation.policy.close,
@@ -153,11 +153,16 @@ export const shut = (conversation: Conversation, isAbandoning = false) =>
           )
       }),
       Effect.andThen(Effect.suspend(() => conversation.exit ?? Effect.void)),
-      Effect.onExit((exit) => Effect.sync(() => conversation.finish(Exit.hasInterrupts(exit) ? interrupted : exit, unfinished)))
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          if (Exit.isSuccess(exit)) conversation.finish(exit)
+          else conversation.finish(Exit.hasInterrupts(exit) ? interrupted : exit, unfinished)
+        })
+      )
     )
   })
 
 const interrupted = Exit.fail(ConnectionError.make(new ConnectionError.Closed()))
 
-/** What the other side is told when closing was given up; it is ignored after a last word. */
+/** What the other side is told when closing was given up. */
 const unfinished = { code: "Failed", epoch: 0, detail: "the other side closed and gave up waiting" } as const

@@ -74,11 +74,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
       conversation.roundTripTime = Option.some(Duration.millis(conversation.now() - pingedAt))
       up.publish()
     }
-    if (facts.goAway !== undefined) {
-      conversation.goingAway = facts.goAway
-      peer.send.stop()
-      bulletin.event({ _tag: "GoingAway", retryAfter: Duration.millis(facts.goAway.retryAfterMillis) })
-    }
+    if (facts.goAway !== undefined) conversation.leave(facts.goAway)
     return facts.close === undefined ? undefined : endedByPeer(facts.close, options.epoch)
   }
 
@@ -149,6 +145,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   const failed = wire.handTo(peer)
   if (failed !== undefined) return yield* sayLast(wire, violated(failed), undefined)
   conversation.attach(attachment)
+  conversation.isEstablished = true
   yield* Effect.addFinalizer(() => Effect.sync(() => conversation.detach(attachment)))
   if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
   peer.announce()
