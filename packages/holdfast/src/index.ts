@@ -1,3 +1,8 @@
+/**
+ * Holdfast: connections that hold on. `Session` delivers everything exactly once and in order across reconnects; it is
+ * made of `Supervisor` (when to try again), `Watchdog` (when to give up) and `Policy` (how long to wait), each of which
+ * works alone over any Effect `Socket`.
+ */
 export * as ConnectionError from "./ConnectionError.ts"
 export * as Link from "./Link.ts"
 export * as Patience from "./Patience.ts"

@@ -3,7 +3,9 @@ import { Duration, Effect, Option, Schema } from "effect"
 import { ConnectionError } from "holdfast"
 
 const evidence = { missingFor: Duration.seconds(10), asked: 1 }
-const last = ConnectionError.make(new ConnectionError.LinkFailed({ cause: new Error("x"), code: "ECONNRESET", during: "read" }))
+const last = ConnectionError.make(
+  new ConnectionError.LinkFailed({ cause: new Error("x"), code: "ECONNRESET", during: "read" })
+)
 const refused = (code: ConnectionError.Refused["code"]) =>
   new ConnectionError.Refused({ code, detail: "no", retryAfter: Option.none() })
 
@@ -13,7 +15,12 @@ const reasons: ReadonlyArray<
 > = [
   [new ConnectionError.OpenTimedOut({ ...evidence, stage: "dial" }), "us", true, "within 10s"],
   [new ConnectionError.CloseTimedOut({ ...evidence, unacknowledged: 3, untaken: 4 }), "us", false, "3 messages"],
-  [new ConnectionError.PeerSilent({ ...evidence, roundTripTime: Option.some(Duration.millis(12)) }), "us", true, "round trip 12ms"],
+  [
+    new ConnectionError.PeerSilent({ ...evidence, roundTripTime: Option.some(Duration.millis(12)) }),
+    "us",
+    true,
+    "round trip 12ms"
+  ],
   [new ConnectionError.WriteStuck({ ...evidence, outstandingBytes: 77 }), "us", true, "77 bytes"],
   [new ConnectionError.Stalled({ ...evidence, outstandingBytes: 78 }), "us", true, "78 bytes"],
   [last.reason, "network", true, "during read: ECONNRESET"],
@@ -21,7 +28,12 @@ const reasons: ReadonlyArray<
   [new ConnectionError.ProtocolViolated({ rule: "a frame too long", by: "peer" }), "us", false, "a frame too long"],
   [new ConnectionError.ProtocolViolated({ rule: "a frame too long", by: "us" }), "peer", false, "this side"],
   [new ConnectionError.MessageInvalid({ direction: "send", cause: new Error("no string") }), "us", false, "no string"],
-  [new ConnectionError.MessageInvalid({ direction: "receive", cause: new Error("no string") }), "peer", false, "decode"],
+  [
+    new ConnectionError.MessageInvalid({ direction: "receive", cause: new Error("no string") }),
+    "peer",
+    false,
+    "decode"
+  ],
   [new ConnectionError.MessageTooLarge({ bytes: 9, bytesMax: 8 }), "us", false, "at most 8"],
   [new ConnectionError.MessageRejected({ detail: "duplicate order" }), "peer", false, "duplicate order"],
   [new ConnectionError.Fenced({ epoch: 4, byEpoch: 5 }), "peer", false, "epoch 5, ours was 4"],
@@ -33,10 +45,20 @@ const reasons: ReadonlyArray<
   [refused("Full"), "peer", true, "Full"],
   [refused("Draining"), "peer", true, "Draining"],
   [new ConnectionError.GoneAway({ retryAfter: Option.some(Duration.seconds(3)) }), "peer", true, "after 3s"],
-  [new ConnectionError.BacklogExceeded({ messages: 9, bytes: 10, messagesMax: 8, bytesMax: 100 }), "us", true, "9 of 8 messages"],
+  [
+    new ConnectionError.BacklogExceeded({ messages: 9, bytes: 10, messagesMax: 8, bytesMax: 100 }),
+    "us",
+    true,
+    "9 of 8 messages"
+  ],
   [new ConnectionError.DetectorFired({ detector: "disk", detail: "full" }), "us", true, "disk"],
   [new ConnectionError.RetriesExhausted({ attempts: 7, last }), "us", false, "after 7 attempts"],
-  [new ConnectionError.SessionLost({ lost: "Unknown", notSent: 1, fateUnknown: 2 }), "peer", false, "1 messages were not sent, the fate of 2"],
+  [
+    new ConnectionError.SessionLost({ lost: "Unknown", notSent: 1, fateUnknown: 2 }),
+    "peer",
+    false,
+    "1 messages were not sent, the fate of 2"
+  ],
   [new ConnectionError.Expired({ resumeWindow: Duration.minutes(5) }), "us", false, "5m"],
   [new ConnectionError.EndedByPeer({ code: "Failed", detail: "bye" }), "peer", false, "(Failed): bye"],
   [new ConnectionError.Closed(), "us", false, "closed by this side"]
@@ -57,7 +79,7 @@ describe("ConnectionError", () => {
   }
 
   it.effect("every reason survives being encoded as JSON and decoded, instances and messages included", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const codec = Schema.fromJsonString(Schema.toCodecJson(ConnectionError.ConnectionError))
       for (const [reason] of reasons) {
         const error = ConnectionError.make(reason, { upFor: "3 seconds", openingFor: 20 })
@@ -66,20 +88,31 @@ describe("ConnectionError", () => {
         assert.deepStrictEqual([back.reason._tag, back.message], [reason._tag, error.message])
         assert.deepStrictEqual([Duration.toMillis(back.upFor), Duration.toMillis(back.openingFor)], [3000, 20])
       }
-    }))
+    })
+  )
 
   it.effect("a reason is handled by its tag, and the times default to nothing", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.strictEqual(Duration.toMillis(last.upFor) + Duration.toMillis(last.openingFor), 0)
       const handled = yield* Effect.fail(last).pipe(
         Effect.catchReason("ConnectionError", "LinkFailed", (reason) => Effect.succeed(reason.code))
       )
       assert.strictEqual(handled, "ECONNRESET")
-    }))
+    })
+  )
 
   it("isConnectionError says no to what merely looks like one", () => {
     assert.isTrue(ConnectionError.isConnectionError(last))
-    const lookalikes = [undefined, null, "ConnectionError", {}, { _tag: "ConnectionError" }, new Error("x"), last.reason, { ...last }]
+    const lookalikes = [
+      undefined,
+      null,
+      "ConnectionError",
+      {},
+      { _tag: "ConnectionError" },
+      new Error("x"),
+      last.reason,
+      { ...last }
+    ]
     for (const other of lookalikes) assert.isFalse(ConnectionError.isConnectionError(other))
   })
 })

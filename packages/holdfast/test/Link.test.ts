@@ -31,65 +31,73 @@ const summary = ({ reason }: ConnectionError.ConnectionError) =>
 
 describe("Link", () => {
   it.effect("a dial that fails is a LinkFailed of the dial, with the system's code", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const kind of ["Unknown", "Timeout"] as const) {
-        const error = yield* Effect.flip(Link.open(socket({ dial: fails(new Socket.SocketOpenError({ kind, cause })) })))
+        const error = yield* Effect.flip(
+          Link.open(socket({ dial: fails(new Socket.SocketOpenError({ kind, cause })) }))
+        )
         assert.deepStrictEqual(summary(error), ["LinkFailed", "dial", "EPIPE"])
       }
-    }))
+    })
+  )
 
   it.effect("reading and writing fail with what was going on, and without a code if the system gave none", () =>
-    Effect.gen(function*() {
-      const link = yield* Link.open(socket({
-        pull: fails(new Socket.SocketReadError({ cause: "gone" })),
-        write: fails(new Socket.SocketWriteError({ cause }))
-      }))
+    Effect.gen(function* () {
+      const link = yield* Link.open(
+        socket({
+          pull: fails(new Socket.SocketReadError({ cause: "gone" })),
+          write: fails(new Socket.SocketWriteError({ cause }))
+        })
+      )
       assert.deepStrictEqual(summary(yield* Effect.flip(link.pull)), ["LinkFailed", "read", undefined])
       assert.deepStrictEqual(summary(yield* Effect.flip(link.write(chunks))), ["LinkFailed", "write", "EPIPE"])
-    }))
+    })
+  )
 
   it.effect("an orderly end is a LinkClosed with its code and what the link knows to be unacknowledged", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const closing = socket({ pull: fails(new Socket.SocketCloseError({ code: 1001 })) })
-      for (
-        const [progress, bytes] of [
-          [undefined, 0],
-          [() => ({ queuedBytes: 7 }), 7],
-          [() => ({ queuedBytes: 7, unacknowledgedBytes: 9 }), 9]
-        ] as const
-      ) {
+      for (const [progress, bytes] of [
+        [undefined, 0],
+        [() => ({ queuedBytes: 7 }), 7],
+        [() => ({ queuedBytes: 7, unacknowledgedBytes: 9 }), 9]
+      ] as const) {
         const opened = yield* Link.open({ ...closing, progress })
         const { reason } = yield* Effect.flip(opened.pull)
         assert(reason._tag === "LinkClosed")
         assert.deepStrictEqual([reason.code, reason.unacknowledgedBytes], [1001, bytes])
       }
-    }))
+    })
+  )
 
   it.effect("text is the peer's violation", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const link = yield* Link.open(socket({ pull: Effect.succeed(["hello"]) }))
       const { reason } = yield* Effect.flip(link.pull)
       assert.deepStrictEqual([reason._tag, reason.endedBy, reason.retryable], ["ProtocolViolated", "us", false])
-    }))
+    })
+  )
 
   it.effect("destroy is the link's own, where it has one", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       let destroyed = 0
       const link = yield* Link.open({ ...socket({}), destroy: Effect.sync(() => void destroyed++) })
       yield* link.destroy
       assert.strictEqual(destroyed, 1)
-    }))
+    })
+  )
 
   it.effect("destroy waits for nothing, even where the close event cannot be written", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const write of [Effect.never, Effect.die("bug"), fails(new Socket.SocketWriteError({ cause }))]) {
         const link = yield* Link.open(socket({ write }))
         yield* link.destroy
       }
-    }))
+    })
+  )
 
   it.effect("closing the scope fails a pull that waits, and tells the peer", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { client, server } = yield* MemoryLink.makePair()
       const scope = yield* Scope.make()
       const mine = yield* Link.open(client).pipe(Scope.provide(scope))
@@ -99,12 +107,13 @@ describe("Link", () => {
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(reading)).reason._tag, "LinkClosed")
       assert.strictEqual((yield* Effect.flip(theirs.pull)).reason._tag, "LinkClosed")
-    }))
+    })
+  )
 
   it.effect("a write that waits in one incarnation never arrives in the next", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const network = yield* MemoryLink.make({ capacityBytes: 4, record: true })
-      const writing = Effect.gen(function*() {
+      const writing = Effect.gen(function* () {
         const link = yield* Link.open(network.link)
         yield* Effect.forkScoped(Effect.ignore(link.write([new Uint8Array(100)])))
         yield* settle
@@ -117,16 +126,20 @@ describe("Link", () => {
       assert.deepStrictEqual(yield* server.pull, [Uint8Array.of(1, 2)])
       yield* settle
       assert.strictEqual(network.wire().toServer.written(), 2)
-    }))
+    })
+  )
 
-  it.effect("dial runs the effect that makes a link; its failure is a LinkFailed, a ConnectionError stays what it is", () =>
-    Effect.gen(function*() {
-      const error = yield* Effect.flip(Link.dial(Effect.fail(cause)))
-      assert.deepStrictEqual(summary(error), ["LinkFailed", "dial", "EPIPE"])
-      const fenced = ConnectionError.make(new ConnectionError.Fenced({ epoch: 1, byEpoch: 2 }))
-      assert.strictEqual(yield* Effect.flip(Link.dial(Effect.fail(fenced))), fenced)
-      yield* Link.dial(Effect.succeed(socket({})))
-    }))
+  it.effect(
+    "dial runs the effect that makes a link; its failure is a LinkFailed, a ConnectionError stays what it is",
+    () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Link.dial(Effect.fail(cause)))
+        assert.deepStrictEqual(summary(error), ["LinkFailed", "dial", "EPIPE"])
+        const fenced = ConnectionError.make(new ConnectionError.Fenced({ epoch: 1, byEpoch: 2 }))
+        assert.strictEqual(yield* Effect.flip(Link.dial(Effect.fail(fenced))), fenced)
+        yield* Link.dial(Effect.succeed(socket({})))
+      })
+  )
 
   it("isLink says no to a plain Socket and to what is none", () => {
     const plain = socket({})

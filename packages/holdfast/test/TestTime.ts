@@ -7,7 +7,7 @@ export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ 
 
 /** Moves the clock to an absolute instant in milliseconds, then settles. */
 export const until = (millis: number): Effect.Effect<void> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     yield* settle
     yield* TestClock.adjust(millis - (yield* Clock.currentTimeMillis))
     yield* settle
@@ -23,9 +23,7 @@ export interface Unsteady {
  * The test's clock, but while the event loop is blocked (`from` to `to`, in milliseconds) no timer fires: what is due
  * then fires at `to`.
  */
-export const unsteady = (
-  ...blocked: ReadonlyArray<readonly [from: number, to: number]>
-): Effect.Effect<Unsteady> =>
+export const unsteady = (...blocked: ReadonlyArray<readonly [from: number, to: number]>): Effect.Effect<Unsteady> =>
   Effect.map(Clock.Clock, (test) => {
     let jumped = 0
     const currentTimeMillisUnsafe = () => test.currentTimeMillisUnsafe() + jumped
