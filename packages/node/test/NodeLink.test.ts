@@ -44,7 +44,7 @@ describe("destroy", () => {
         const seen = peer.connections[0]!
         seen.socket.resume()
         yield* Plain.until(() => seen.ended !== undefined)
-        assert.strictEqual(seen.ended, "ECONNRESET")
+        assert.include(Plain.reset, seen.ended)
         assert.isAtMost(seen.receivedBytes, writtenBytes - queuedBytes + chunk.length)
       })
     )
@@ -135,7 +135,7 @@ describe("the reader's scope", () => {
       const seen = peer.connections[0]!
       seen.socket.resume()
       yield* Plain.until(() => seen.ended !== undefined)
-      assert.strictEqual(seen.ended, "ECONNRESET")
+      assert.include(Plain.reset, seen.ended)
     })
   )
 

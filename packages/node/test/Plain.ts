@@ -80,6 +80,12 @@ export const connect = (port: number): Effect.Effect<Seen, never, Scope.Scope> =
 export const portOf = (server: SocketServer.SocketServer["Service"]): number =>
   NetAddress.isInetAddress(server.address) ? server.address.port : 0
 
+/**
+ * How a reset looks to a reader that has not read everything before it. The libuv of Node 22 mistakes a hang-up that comes
+ * with a short read for an orderly end.
+ */
+export const reset = Number.parseInt(process.versions.node) < 24 ? ["ECONNRESET", "end"] : ["ECONNRESET"]
+
 export const chunk = new Uint8Array(64 * 1024).fill(7)
 
 /** Fills the kernel's buffers and then Node's, by 10 MB more. Gives the bytes that were handed to the link. */
