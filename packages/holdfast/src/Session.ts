@@ -166,7 +166,7 @@ export interface ClientOptions<Send, RL, RC, RG> {
   /** Makes a link; run for each incarnation, in its scope, so that nothing of one incarnation reaches the next. */
   readonly link: Effect.Effect<Link, unknown, RL>
   /** Run for each attempt. Sent as they are: over TLS, or within the machine. */
-  readonly credentials?: Effect.Effect<Redacted.Redacted<string>, unknown, RC> | undefined
+  readonly credentials?: Effect.Effect<Redacted.Redacted, unknown, RC> | undefined
   readonly policy?: Policy.Options | undefined
   readonly limits?: ClientLimits | undefined
   /** Race inside each incarnation, beside the built-in detectors. */
@@ -189,7 +189,7 @@ export interface ClientLimits {
 
 /** What a server may know of whoever asks. */
 export interface Applicant {
-  readonly credentials: Redacted.Redacted<string>
+  readonly credentials: Redacted.Redacted
   /** The remote address, if the link tells. */
   readonly address: Option.Option<string>
 }

@@ -1,3 +1,6 @@
+/**
+ * Links and listeners over Node's sockets, for `holdfast`.
+ */
 export * as NodeLink from "./NodeLink.ts"
 export * as NodeListener from "./NodeListener.ts"
 export * as Plaintext from "./Plaintext.ts"

@@ -258,11 +258,9 @@ const verdict = (
   conversation: Conversation,
   exit: Exit.Exit<never, ConnectionError.ConnectionError>
 ): Exit.Exit<void, ConnectionError.ConnectionError> => {
-  const reason = Option.map(Exit.findErrorOption(exit), (error) => error.reason)
-  if (Option.isNone(reason)) return exit
-  const { code } = { code: undefined, ...reason.value }
-  const isSaid = conversation.lastWord !== undefined && reason.value._tag === "SessionLost"
-  const isNormal = reason.value._tag === "EndedByPeer" && code === "Normal" && conversation.outbox.unacknowledged === 0
+  const reason = Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), (error) => error.reason))
+  const isSaid = conversation.lastWord !== undefined && reason?._tag === "SessionLost"
+  const isNormal = reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }
 

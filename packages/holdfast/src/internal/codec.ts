@@ -48,9 +48,9 @@ const make = (schema: Schema.Constraint | undefined): Codec<unknown, unknown> =>
       ),
     decode: (batch) =>
       Effect.forEach(batch, (message) =>
-        Effect.flatMap(Effect.try({ try: () => text.decode(message), catch: (cause) => cause }), decodeOne)).pipe(
-          Effect.mapError((cause) => invalid("receive", cause))
-        )
+        Effect.try({ try: () => text.decode(message), catch: (cause) => invalid("receive", cause) }).pipe(
+          Effect.flatMap((string) => Effect.mapError(decodeOne(string), (cause) => invalid("receive", cause)))
+        ))
   }
 }
 

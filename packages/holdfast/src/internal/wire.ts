@@ -54,10 +54,8 @@ export const make = Effect.fnUntraced(function*(link: Link.Opened) {
         }
       }
       const first = early.shift()!
-      if ("channel" in first && !("_tag" in first)) {
-        return yield* violated(Violation.violation("frame-order", "Data during the handshake"))
-      }
-      return first as Frame.Control
+      if (!("_tag" in first)) return yield* violated(Violation.violation("frame-order", "Data during the handshake"))
+      return first
     }),
     handTo: (peer) => {
       decoder.handTo(peer)
