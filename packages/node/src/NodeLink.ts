@@ -53,6 +53,12 @@ export interface TlsOptions extends Omit<Tls.ConnectionOptions, "socket" | "path
  * to any address outside loopback is refused.
  *
  * ```ts
+ * import { NodeLink } from "@holdfast/node"
+ * import { Schema } from "effect"
+ * import { Session } from "holdfast"
+ *
+ * class Telemetry extends Session.Service<Telemetry>()("app/Telemetry", { toServer: Schema.String }) {}
+ *
  * const Client = Telemetry.layer({ link: NodeLink.tcp({ host: "127.0.0.1", port: 7000 }) })
  * ```
  */

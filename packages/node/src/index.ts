@@ -1,4 +1,7 @@
 /**
+ * Holdfast on Node: links and listeners over TCP, TLS and unix sockets that can be reset at once.
+ */
+/**
  * Links and listeners over Node's sockets, for `holdfast`.
  */
 export * as NodeLink from "./NodeLink.ts"
