@@ -13,7 +13,7 @@
  * send.pipe(Effect.catchReason("ConnectionError", "BacklogExceeded", (reason) => Effect.log(reason.bytes)))
  * ```
  */
-import { Duration, Option, Schema } from "effect"
+import { Duration, Option, Predicate, Schema } from "effect"
 
 /** Who brought the end about: this side, the other side, or what lies between. */
 export type EndedBy = "us" | "peer" | "network"

@@ -24,6 +24,15 @@ const reasons: ReadonlyArray<
   [new ConnectionError.WriteStuck({ ...evidence, outstandingBytes: 77 }), "us", true, "77 bytes"],
   [new ConnectionError.Stalled({ ...evidence, outstandingBytes: 78 }), "us", true, "78 bytes"],
   [last.reason, "network", true, "during read: ECONNRESET"],
+  [
+    new ConnectionError.LinkFailed({
+      cause: Object.assign(new Error("not in plaintext"), { retryable: false }),
+      during: "dial"
+    }),
+    "network",
+    false,
+    "not in plaintext"
+  ],
   [new ConnectionError.LinkClosed({ code: 1000, unacknowledgedBytes: 5 }), "peer", true, "5 bytes"],
   [new ConnectionError.ProtocolViolated({ rule: "a frame too long", by: "peer" }), "us", false, "a frame too long"],
   [new ConnectionError.ProtocolViolated({ rule: "a frame too long", by: "us" }), "peer", false, "this side"],
