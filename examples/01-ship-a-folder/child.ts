@@ -33,7 +33,7 @@ export const start = Effect.fnUntraced(function* (
       killSignal: "SIGKILL"
     }
   )
-  const broken = (error: Error) => new ChildError({ message: `the ${side}: ${error.message}` })
+  const broken = (error: { readonly message: string }) => new ChildError({ message: `the ${side}: ${error.message}` })
   const handle = yield* Effect.mapError(command, broken)
   const endedWell = Effect.flatMap(Effect.mapError(handle.exitCode, broken), (code) =>
     code === 0 ? Effect.void : Effect.fail(new ChildError({ message: `the ${side} ended with code ${code}` }))
@@ -44,6 +44,7 @@ export const start = Effect.fnUntraced(function* (
       Stream.splitLines,
       Stream.mapEffect((line) => decodeReport(line)),
       Stream.mapError(broken),
+      Stream.tap((report) => (report._tag === "Failed" ? Effect.fail(broken(report)) : Effect.void)),
       Stream.concat(Stream.drain(Stream.fromEffect(endedWell)))
     ),
     enough: Deferred.succeed(enough, new TextEncoder().encode("enough\n")),

@@ -46,15 +46,16 @@ const live = (view: View, screen: Screen) =>
   Effect.gen(function* () {
     const rate = makeRate(view)
     let drawn = 0
-    yield* Effect.acquireRelease(
-      Effect.sync(() => screen.write(hideCursor)),
-      () => Effect.sync(() => screen.write(showCursor))
-    )
-    yield* Effect.gen(function* () {
-      const lines = render(view, rate(yield* Clock.currentTimeMillis)).map((line) => clip(line, screen.columns ?? 80))
+    const draw = Effect.map(Clock.currentTimeMillis, (now) => {
+      const lines = render(view, rate(now)).map((line) => clip(line, screen.columns || 80))
       screen.write(`${drawn === 0 ? "" : up(drawn)}${lines.map((line) => `${eraseLine}${line}\n`).join("")}`)
       drawn = lines.length
-    }).pipe(Effect.repeat(Schedule.spaced(liveInterval)))
+    })
+    yield* Effect.acquireRelease(
+      Effect.sync(() => screen.write(hideCursor)),
+      () => Effect.andThen(draw, () => Effect.sync(() => screen.write(showCursor)))
+    )
+    yield* Effect.repeat(draw, Schedule.spaced(liveInterval))
   }).pipe(Effect.scoped)
 
 const plain = (view: View, screen: Screen) =>
@@ -101,8 +102,8 @@ const strikeLine = (strike: Strike | undefined): string =>
 
 export const detectionLine = (detection: Detection): string => {
   const { boundMs, fault, noticedAfterMs, noticedBy, reason } = detection
-  const when = noticedAfterMs === undefined ? "" : ` after ${noticedAfterMs} ms (bound ${boundMs} ms)`
-  return `${fault.padEnd(20)} ${reason}${noticedBy === undefined ? "" : `, seen by the ${noticedBy}`}${when}`
+  const when = noticedAfterMs === null ? "" : ` after ${noticedAfterMs} ms (bound ${boundMs} ms)`
+  return `${fault.padEnd(20)} ${reason}${noticedBy === null ? "" : `, seen by the ${noticedBy}`}${when}`
 }
 
 /** Bytes per second at the receiver, over about the last second. */

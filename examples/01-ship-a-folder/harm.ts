@@ -11,9 +11,9 @@ export interface Detection {
   readonly fault: FaultKind
   /** why the side that noticed ended its incarnation; for a slow reader what it was taken for */
   readonly reason: string
-  readonly noticedBy: Side | undefined
-  /** `undefined`: nobody did */
-  readonly noticedAfterMs: number | undefined
+  readonly noticedBy: Side | null
+  /** `null`: nobody did */
+  readonly noticedAfterMs: number | null
   readonly boundMs: number
   /** bytes that the relay had not passed on when it struck */
   readonly heldBytes: number
@@ -90,19 +90,25 @@ const outlast = Effect.fnUntraced(function* (strike: Strike, options: HarmOption
 const endure = Effect.fnUntraced(function* (strike: Strike, options: HarmOptions) {
   yield* Effect.sleep(Duration.millis(strike.fault.lastsMs + afterthoughtMs))
   const seen = (yield* Queue.clear(options.sightings)).filter((seen) => seen.at >= strike.at)
-  const killed = seen.find(isKill)
-  const detection = detectionOf(strike, killed ?? seen.find((seen) => seen.what === "Stalled"), options)
+  const stalled = seen.find((seen) => seen.side === "sender" && seen.what === "Stalled")
+  const detection = detectionOf(strike, seen.find((seen) => seen.what === "Ended") ?? stalled, options)
   return { unprovoked: seen.filter(isKill).length, detection }
 })
 
 const detectionOf = (strike: Strike, noticed: Seen | undefined, options: HarmOptions): Detection => ({
   fault: strike.fault.kind,
-  reason: noticed === undefined ? "not noticed" : noticed.what === "Stalled" ? "Stalled, not killed" : noticed.reason,
-  noticedBy: noticed?.side,
-  noticedAfterMs: noticed === undefined ? undefined : noticed.at - strike.at,
+  reason: reasonOf(strike, noticed),
+  noticedBy: noticed?.side ?? null,
+  noticedAfterMs: noticed === undefined ? null : noticed.at - strike.at,
   boundMs: options.boundMs(strike.fault.kind),
   heldBytes: strike.heldBytes
 })
+
+const reasonOf = (strike: Strike, noticed: Seen | undefined): string => {
+  if (noticed?.what === "Ended") return noticed.reason
+  if (isLethal(strike.fault.kind)) return "not noticed"
+  return noticed === undefined ? "not killed" : "stalled, not killed"
+}
 
 /** Who can notice: a side that was reset knows at once, which says nothing about the one that was left open. */
 const noticers = (kind: FaultKind): ReadonlyArray<Side> => {

@@ -107,8 +107,8 @@ const direction = (out: Sent, counts: TallyCounts): Direction => ({
 const complaints = (ledger: Omit<Ledger, "ok" | "faulted">): ReadonlyArray<string> => {
   const { detections, faults, toReceiver, toSender } = ledger
   const unstruck = faultKinds.filter((kind) => faults[kind] === 0)
-  const killed = detections.filter((one) => !isLethal(one.fault) && one.noticedBy !== undefined && isEnd(one.reason))
-  const unnoticed = detections.filter((one) => isLethal(one.fault) && one.noticedAfterMs === undefined)
+  const killed = detections.filter((one) => !isLethal(one.fault) && !one.reason.endsWith("not killed"))
+  const unnoticed = detections.filter((one) => isLethal(one.fault) && one.noticedAfterMs === null)
   const found: ReadonlyArray<readonly [wrong: boolean, sentence: string]> = [
     [ledger.lost > 0, `${ledger.lost} messages were lost`],
     [ledger.duplicated > 0, `${ledger.duplicated} messages came twice`],
@@ -131,8 +131,6 @@ const complaints = (ledger: Omit<Ledger, "ok" | "faulted">): ReadonlyArray<strin
   ]
   return found.filter(([wrong]) => wrong).map(([, sentence]) => sentence)
 }
-
-const isEnd = (reason: string) => !reason.startsWith("Stalled")
 
 /** The ledger for people: at most 100 columns. */
 export const table = (ledger: Ledger): string => {
@@ -171,7 +169,7 @@ export const table = (ledger: Ledger): string => {
 }
 
 const faultRow = (kind: FaultKind, detections: ReadonlyArray<Detection>): string => {
-  const times = detections.flatMap((one) => (one.noticedAfterMs === undefined ? [] : [one.noticedAfterMs]))
+  const times = detections.flatMap((one) => (one.noticedAfterMs === null ? [] : [one.noticedAfterMs]))
   const worst = times.length === 0 ? "-" : `${Math.max(...times)} ms`
   const bound = detections[0] === undefined ? "-" : `${detections[0].boundMs} ms`
   const reasons = [...new Set(detections.map((one) => one.reason))].join(", ")

@@ -32,7 +32,7 @@ export interface RelayOptions {
   readonly bytesPerSecond: number
 }
 
-export const make = Effect.fnUntraced(function* (options: RelayOptions): Effect.fn.Return<Relay, Error, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (options: RelayOptions): Effect.fn.Return<Relay, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const pairs = new Set<Pair>()
@@ -42,7 +42,7 @@ export const make = Effect.fnUntraced(function* (options: RelayOptions): Effect.
   let darkUntil = 0
 
   const strikes = (pair: Pair, piece: Uint8Array): boolean => {
-    if (armed === undefined) return false
+    if (armed === undefined || !isWhole(pair)) return false
     armed.bytesLeft -= piece.length
     if (armed.bytesLeft > 0 || piece.length < heldBytesMin) return false
     const { fault, struck } = armed
@@ -85,8 +85,7 @@ export const make = Effect.fnUntraced(function* (options: RelayOptions): Effect.
   const accept = Effect.fnUntraced(function* (client: Net.Socket) {
     const dark = clock.currentTimeMillisUnsafe() < darkUntil
     const server = Net.connect({ host: "127.0.0.1", port: options.targetPort, allowHalfOpen: true, noDelay: true })
-    // `read` looks at the state of a socket; without a listener an error would end the process
-    for (const socket of [client, server]) socket.on("error", ignored)
+    server.on("error", ignored)
     const flow = () => ({ dark, stopped: false, trickleUntil: 0 })
     const pair: Pair = { client, server, toServer: flow(), toClient: flow() }
     pairs.add(pair)
@@ -104,6 +103,7 @@ export const make = Effect.fnUntraced(function* (options: RelayOptions): Effect.
 
   const listener = yield* Effect.acquireRelease(
     listen((client) => {
+      client.on("error", ignored)
       run(accept(client).pipe(Effect.forkIn(scope)))
     }),
     ({ server }) => Effect.sync(() => server.close())
@@ -173,6 +173,10 @@ const harm = (pair: Pair, fault: Fault, at: number): void => {
   }
 }
 
+/** Neither struck nor ended: there is something left to harm. */
+const isWhole = ({ client, server, toServer }: Pair): boolean =>
+  !client.destroyed && !server.destroyed && !toServer.dark && !toServer.stopped
+
 /** One side has ended or was reset: the other is told, unless nothing passes that way any more. */
 const ended = (pair: Pair, from: Net.Socket, to: Net.Socket, how: "end" | "reset", flow: Flow): void => {
   if (flow.dark || flow.stopped) {
@@ -236,10 +240,10 @@ interface Listener {
   readonly port: number
 }
 
-const listen = (accept: (client: Net.Socket) => void): Effect.Effect<Listener, Error> =>
+const listen = (accept: (client: Net.Socket) => void): Effect.Effect<Listener> =>
   Effect.callback((resume) => {
     const server = Net.createServer({ allowHalfOpen: true, noDelay: true }, accept)
-    server.once("error", (error) => resume(Effect.fail(error)))
+    server.once("error", (error) => resume(Effect.die(error)))
     server.listen(0, "127.0.0.1", () => {
       const address = server.address()
       if (address !== null && typeof address === "object") resume(Effect.succeed({ server, port: address.port }))
@@ -264,10 +268,12 @@ const makePace = (bytesPerSecond: number, clock: Clock.Clock) => {
   }
 }
 
+/** `read` looks at the state of a socket; without a listener an error would end the process */
 const ignored = () => {}
 const arrivals = ["readable", "end", "close", "error"] as const
 const pieceBytes = 16_384
 /** less is heartbeats and receipts, not something worth striking */
 const heldBytesMin = 128
 const trickleBytes = 16
-const trickleInterval = Duration.millis(250)
+/** shorter than the silence that the policy bears, or the receiver would rightly call the sender dead */
+const trickleInterval = Duration.millis(300)

@@ -13,6 +13,7 @@ export const Listening = Schema.TaggedStruct("Listening", { port: Schema.Int })
 export const Sighting = Schema.TaggedStruct("Sighting", {
   at: Schema.Int,
   what: Schema.Literals(["Opened", "Ended", "Stalled"]),
+  incarnation: Schema.Int,
   /** `Fresh`, `Resumed` or `Gap`; or the tag of the reason why it ended; or nothing */
   reason: Schema.String
 })
@@ -51,7 +52,10 @@ export const Finished = Schema.TaggedStruct("Finished", {
 })
 export type Finished = typeof Finished.Type
 
-export const Report = Schema.Union([Listening, Sighting, Snapshot, Finished])
+/** It came to an end before its time. */
+export const Failed = Schema.TaggedStruct("Failed", { message: Schema.String })
+
+export const Report = Schema.Union([Listening, Sighting, Snapshot, Finished, Failed])
 export type Report = typeof Report.Type
 
 /** Says it to whoever started this process. */

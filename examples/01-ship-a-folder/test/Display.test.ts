@@ -35,7 +35,7 @@ it.effect("draws five times a second on a terminal, in place, and gives the curs
         yield* TestClock.adjust("1 second")
       })
     )
-    assert.strictEqual(screen.written.length, 1 + 6 + 1)
+    assert.strictEqual(screen.written.length, 1 + 6 + 2)
     assert.strictEqual(screen.written[0], "\u001B[?25l")
     assert.strictEqual(screen.written.at(-1), "\u001B[?25h")
     const rows = render(view, 0).length
@@ -73,7 +73,7 @@ it("shows state, incarnation, round trip, throughput and the last faults, the la
   view.sender = snapshot(0)
   view.receiver = snapshot(5_000_000)
   view.incarnation = 7
-  view.detections.push(detection, { ...detection, fault: "slowReader", reason: "Stalled, not killed" })
+  view.detections.push(detection, { ...detection, fault: "slowReader", reason: "stalled, not killed" })
   const picture = render(view, 1_500_000).join("\n")
   for (const shown of ["Up", "7", "1.3 ms", "1.50 MB/s", "1,234 messages, 5.00 MB"]) assert.include(picture, shown)
   assert.isBelow(picture.indexOf("slowReader"), picture.indexOf("reset "))

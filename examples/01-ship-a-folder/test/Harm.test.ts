@@ -10,6 +10,7 @@ const seen = (side: Seen["side"], what: Seen["what"], at: number, reason = ""): 
   side,
   what,
   at,
+  incarnation: 1,
   reason
 })
 
@@ -56,7 +57,7 @@ it.effect("measures from the strike to the first end at the side that can notice
     )
     assert.strictEqual(detections.length, faultKinds.length + 3)
     for (const detection of detections) {
-      const expected = isLethal(detection.fault) ? ["PeerSilent", 800] : ["Stalled, not killed", 500]
+      const expected = isLethal(detection.fault) ? ["PeerSilent", 800] : ["stalled, not killed", 500]
       assert.deepStrictEqual([detection.reason, detection.noticedAfterMs], expected)
       if (isLethal(detection.fault)) assert.strictEqual(detection.noticedBy, noticedBy(detection.fault))
     }
@@ -88,8 +89,18 @@ it.effect("resets all links when nobody notices, says so, and goes on", () =>
     )
     assert.strictEqual(resets, 1)
     const found = detections.find((one) => one.fault === "blackholeToClient")
-    assert.deepStrictEqual([found?.reason, found?.noticedAfterMs], ["not noticed", undefined])
+    assert.deepStrictEqual([found?.reason, found?.noticedAfterMs], ["not noticed", null])
     assert.strictEqual(detections.length, faultKinds.length + 3)
+  })
+)
+
+it.effect("says of a slow reader that it was not killed, whether or not the sender saw a stall", () =>
+  Effect.gen(function* () {
+    const { detections } = yield* rehearse(({ at, fault }) =>
+      isLethal(fault.kind) ? recovers(noticedBy(fault.kind), at) : [seen("receiver", "Stalled", at + 100)]
+    )
+    const found = detections.find((one) => one.fault === "slowReader")
+    assert.deepStrictEqual([found?.reason, found?.noticedAfterMs, found?.noticedBy], ["not killed", null, null])
   })
 )
 

@@ -6,7 +6,7 @@ import type { Finished } from "../reports.ts"
 
 const detection = (fault: Detection["fault"]): Detection => ({
   fault,
-  reason: isLethal(fault) ? "PeerSilent" : "Stalled, not killed",
+  reason: isLethal(fault) ? "PeerSilent" : "stalled, not killed",
   noticedBy: "sender",
   noticedAfterMs: 800,
   boundMs: 900,
@@ -68,7 +68,7 @@ it.each<readonly [string, Partial<Account>, RegExp]>([
   ],
   [
     "a fault that nobody noticed",
-    { detections: [...without("reset"), { ...detection("reset"), noticedAfterMs: undefined }] },
+    { detections: [...without("reset"), { ...detection("reset"), noticedAfterMs: null }] },
     /nobody noticed: reset/
   ],
   ["a run that broke off", { failure: "the sender ended with code 1" }, /the sender ended with code 1/]
@@ -83,9 +83,9 @@ it.each<readonly [string, Partial<Account>, RegExp]>([
 it("does not hold a slow reader against the run that nobody took notice of", () => {
   const calm: Detection = {
     ...detection("slowReader"),
-    reason: "not noticed",
-    noticedBy: undefined,
-    noticedAfterMs: undefined
+    reason: "not killed",
+    noticedBy: null,
+    noticedAfterMs: null
   }
   assert.isTrue(make({ ...balanced, detections: [...without("slowReader"), calm] }).ok)
 })
