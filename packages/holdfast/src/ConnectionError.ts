@@ -109,7 +109,10 @@ export class LinkFailed extends Schema.TaggedError<LinkFailed>()("LinkFailed", {
   during: Schema.Literals(["dial", "read", "write"])
 }) {
   readonly endedBy = "network"
-  readonly retryable = true
+  /** A cause that says `retryable: false` of itself, such as a link that refuses to dial in plaintext, is final. */
+  get retryable(): boolean {
+    return !(Predicate.hasProperty(this.cause, "retryable") && this.cause.retryable === false)
+  }
   override get message(): string {
     return `the link failed during ${this.during}: ${this.code ?? causeText(this.cause)}`
   }
