@@ -58,7 +58,8 @@ export interface Watchdog {
   readonly sent: (isHeartbeat: boolean) => void
   /**
    * The running total of our bytes that are known to have moved, and how many are outstanding now. The clock of `stall`
-   * runs from the later of the last progress and the instant at which something became outstanding.
+   * runs from the later of the last progress and the instant at which something became outstanding. Call it after
+   * `received` where one batch tells both.
    */
   readonly moved: (progressBytesTotal: number, outstandingBytes: number) => void
   /** What waits to be sent. Above `policy.backlog` the incarnation ends with `BacklogExceeded`. */
@@ -86,6 +87,9 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   let backlogMessages = 0
   let backlogBytes = 0
   let stalled = false
+  // Signs of life are compared by their order: an answer may come within the millisecond of its question.
+  let signsOfLife = 0
+  let signsBeforeDelay = 0
   let alive = false
 
   const stalledLimitMillis = () => Duration.toMillis(options.policy().stalledLimit)
@@ -118,12 +122,13 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         stalled = true
         options.onStalled(clock.currentTimeMillisUnsafe() - Duration.toMillis(evidence.missingFor))
       }
+      signsBeforeDelay = signsOfLife
       options.onAsk?.("stall", evidence)
       options.probe()
     },
     limitMillis: stalledLimitMillis,
     onDone({ missingFor }, { millis, startedAt }) {
-      const lived = receivedAt >= startedAt
+      const lived = signsOfLife > signsBeforeDelay
       const limitReached = Duration.toMillis(missingFor) >= stalledLimitMillis()
       const cutShort = now() - startedAt < millis // by the limit, so its silence proves nothing
       if (lived && !limitReached) return "again"
@@ -164,6 +169,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   return {
     received() {
       receivedAt = now()
+      signsOfLife++
       silence.arrived(receivedAt)
     },
     sent(isHeartbeat) {
@@ -178,6 +184,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         if (before > 0) stall.rest()
         unstall()
       } else if (progressed || before === 0) {
+        signsBeforeDelay = signsOfLife
         stall.arrived(now())
         unstall()
       }

@@ -354,6 +354,16 @@ describe("Patience", () => {
       )
     )
 
+    it.effect(
+      "a schedule that looks at the time spent goes on with it: 5 s within 12 s, replaced by itself at 6 s",
+      () => {
+        const patience = Schedule.spaced("5 seconds").pipe(Presets.within("12 seconds"))
+        return Effect.asVoid(
+          holds({ patience, script: [[6000, (watch) => watch.replace(patience)]] }, [5000, 10_000], 12_000)
+        )
+      }
+    )
+
     it.effect("replacing while late keeps the repeated delay and its place", () =>
       Effect.asVoid(
         holds(

@@ -138,6 +138,19 @@ describe("Watchdog", () => {
     )
   })
 
+  it.effect("a replaced policy is taken up by every clock", () =>
+    Effect.gen(function* () {
+      const { facts, isUp, setPolicy, verdict, watchdog } = yield* watched()
+      watchdog.moved(0, 500)
+      yield* until(1000)
+      yield* setPolicy({ silence: Presets.openVSwitch("4 seconds"), heartbeat: "3 seconds", stall: "6 seconds" })
+      yield* until(5999)
+      assert.deepStrictEqual([facts.probes, facts.beats, isUp()], [[4000], [3000], true])
+      yield* until(6000)
+      assert.strictEqual((yield* verdict).reason._tag, "WriteStuck")
+    })
+  )
+
   describe("suspension", () => {
     it.effect("a jump of the wall clock by more than a second probes within a second, and nothing else", () =>
       Effect.gen(function* () {
@@ -331,6 +344,16 @@ describe("Watchdog", () => {
           assert(reason._tag === "Stalled")
           assert.deepStrictEqual([Duration.toMillis(reason.missingFor), reason.outstandingBytes], [12_000, 500])
         })
+    )
+
+    it.effect("silence in a delay that the limit cut short proves nothing: still stalled, not stuck", () =>
+      Effect.gen(function* () {
+        const { verdict, watchdog } = yield* watched({ policy: { ...policy, stalledLimit: "12 seconds" } })
+        watchdog.moved(0, 500)
+        yield* atEach([7000], watchdog.received)
+        yield* until(12_000)
+        assert.strictEqual((yield* verdict).reason._tag, "Stalled")
+      })
     )
 
     it.effect("a stalledLimit as long as stall: dead is stuck, alive is stalled", () =>
