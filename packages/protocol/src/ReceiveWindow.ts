@@ -136,9 +136,10 @@ export class ReceiveWindow {
     return undefined
   }
 
-  /** Messages of an earlier session that were not taken: they come first and move no position. */
+  /** Messages of an earlier session that were not taken: they come first, stay with who has them, and move no position. */
   adopt(earlier: ReceiveWindow): void {
-    earlier.giveBack()
+    this.handed = earlier.handed.slice(earlier.handedFrom)
+    this.handedEnds = this.handed.map(() => 0)
     this.waiting = earlier.waiting.concat(this.waiting)
     this.waitingEnds = earlier.waiting.map(() => 0).concat(this.waitingEnds)
   }

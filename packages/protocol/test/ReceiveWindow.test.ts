@@ -205,6 +205,8 @@ describe("ReceiveWindow", () => {
     assert.isUndefined(window.confirm(6))
     assert.deepStrictEqual(window.rejected, [])
     assert.strictEqual(window.confirm(7)?.rule, "released")
+    assert.isUndefined(window.data(6, stream("04")))
+    assert.strictEqual(window.confirm(8)?.rule, "released")
   })
 
   it("says when no more can be declined", () => {
@@ -225,6 +227,7 @@ describe("ReceiveWindow", () => {
     earlier.data(0, stream("e1", "e2", "e3"))
     earlier.hand()
     earlier.take(1)
+    earlier.giveBack()
     const window = make()
     window.data(0, stream("01"))
     window.adopt(earlier)
@@ -234,6 +237,20 @@ describe("ReceiveWindow", () => {
     assert.deepStrictEqual([stand(window), window.rejected], [[2, 0], []])
     window.take(1)
     assert.deepStrictEqual(stand(window), [2, 2])
+  })
+
+  it("leaves what a consumer of the earlier session has in hand with that consumer", () => {
+    const earlier = make()
+    earlier.data(0, stream("e1", "e2"))
+    earlier.hand()
+    earlier.data(4, stream("e3"))
+    earlier.take(1)
+    const window = make()
+    window.adopt(earlier)
+    assert.strictEqual(window.untakenCount, 2)
+    window.take(1)
+    assert.deepStrictEqual(hand(window), ["e3"])
+    assert.deepStrictEqual(stand(window), [0, 0])
   })
 
   it("takes memory for a message as it arrives, not as it is announced", () => {
