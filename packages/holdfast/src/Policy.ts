@@ -184,7 +184,7 @@ const findFaults = Effect.fnUntraced(function* (policy: Policy) {
         `${field} has no delay, so it would be over at once; write a Duration, or spaced(d).pipe(upTo({ times }))`,
         field
       )
-    } else if (!ends && total !== Infinity) {
+    } else if (!ends) {
       fault(
         `${field} does not end within ${patienceDelaysMax} delays, so it would ask for ever and never judge; ` +
           `bound it with .pipe(Schedule.upTo({ times: 2 })), or say "Infinity" to switch it off`,

@@ -356,6 +356,34 @@ describe("Watchdog", () => {
       })
     )
 
+    it.effect("a sign of life before something became outstanding does not count", () =>
+      Effect.gen(function* () {
+        const { isUp, verdict, watchdog } = yield* watched({ policy: Presets.zrepl })
+        yield* atEach([3000], watchdog.received)
+        yield* atEach([3000], () => watchdog.moved(0, 500))
+        yield* atEach([8000], watchdog.received)
+        yield* until(13_000)
+        assert.isTrue(isUp())
+        const { watchdog: second, verdict: end } = yield* watched({ policy: { ...Presets.zrepl, silence: "Infinity" } })
+        yield* atEach([14_000], second.received)
+        yield* atEach([14_000], () => second.moved(0, 500))
+        yield* until(24_000)
+        assert.strictEqual((yield* end).reason._tag, "WriteStuck")
+        assert.strictEqual((yield* verdict).reason._tag, "PeerSilent")
+      })
+    )
+
+    it.effect("a patience that is replaced by a shorter one after its end is stuck at once, not stalled", () =>
+      Effect.gen(function* () {
+        const { setPolicy, verdict, watchdog } = yield* watched({ policy })
+        watchdog.moved(0, 500)
+        yield* until(6000)
+        yield* setPolicy({ stall: "2 seconds" })
+        yield* until(6000)
+        assert.strictEqual((yield* verdict).reason._tag, "WriteStuck")
+      })
+    )
+
     it.effect("a stalledLimit as long as stall: dead is stuck, alive is stalled", () =>
       Effect.gen(function* () {
         for (const alive of [false, true]) {
