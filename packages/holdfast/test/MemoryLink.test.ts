@@ -182,7 +182,7 @@ describe("MemoryLink", () => {
           Effect.fnUntraced(function* (socket) {
             const opened = yield* Link.open(socket)
             yield* opened.write(yield* opened.pull)
-            yield* Effect.never
+            return yield* Effect.never
           }, Effect.scoped)
         )
       )
