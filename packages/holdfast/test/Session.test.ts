@@ -6,7 +6,7 @@ import { bytes, collect, connect, flowing, serve, settle } from "./SessionTestin
 
 describe("Session", () => {
   it.effect("delivers in both directions, and closes when everything was taken", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const network = yield* MemoryLink.make()
       const server = yield* serve(network)
       const client = yield* connect(network)
@@ -22,10 +22,11 @@ describe("Session", () => {
       yield* flowing(client.close)
       assert.isTrue(Exit.isSuccess(yield* Effect.exit(client.join)))
       assert.isTrue(Exit.isSuccess(yield* Effect.exit(theirs.join)))
-    }))
+    })
+  )
 
   it.effect("goes on where it was after a reset, and repeats nothing", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const network = yield* MemoryLink.make()
       const server = yield* serve(network)
       const client = yield* connect(network)
@@ -43,7 +44,11 @@ describe("Session", () => {
       }
       yield* TestClock.adjust("20 seconds")
       yield* client.flush
-      assert.deepStrictEqual(received, Array.from({ length: 51 }, (_, i) => String(i)))
+      assert.deepStrictEqual(
+        received,
+        Array.from({ length: 51 }, (_, i) => String(i))
+      )
       assert.isAtLeast(network.wires.length, 6)
-    }))
+    })
+  )
 })

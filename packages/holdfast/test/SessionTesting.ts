@@ -21,8 +21,10 @@ export const crypto: Layer.Layer<Mac.Mac | SecureRandom.SecureRandom> = Mac.laye
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 60 }), Effect.asVoid)
 
 /** Lets time pass while an effect runs: what waits for timers goes on, and nothing waits for ever. */
-export const flowing = <A, E, R>(effect: Effect.Effect<A, E, R>, step: Duration.Input = "5 millis"): Effect.Effect<A, E, R> =>
-  Effect.raceFirst(effect, Effect.forever(Effect.andThen(settle, TestClock.adjust(step))))
+export const flowing = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  step: Duration.Input = "5 millis"
+): Effect.Effect<A, E, R> => Effect.raceFirst(effect, Effect.forever(Effect.andThen(settle, TestClock.adjust(step))))
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 export const text = (message: Uint8Array): string => new TextDecoder().decode(message)
@@ -30,7 +32,7 @@ export const text = (message: Uint8Array): string => new TextDecoder().decode(me
 type ServerSession = Session.Session<Uint8Array, Uint8Array>
 
 /** A server whose sessions come out of a queue; each handler lasts until its session ends. */
-export const serve = Effect.fnUntraced(function*(
+export const serve = Effect.fnUntraced(function* (
   network: MemoryLink.Network,
   options?: Session.ServerOptions<never, never>
 ) {
@@ -52,7 +54,7 @@ export const connect = (
 ) => Effect.provide(Plain.make({ link: Effect.succeed(network.link), ...options }), crypto)
 
 /** Everything that a session receives, as text, until it ends. */
-export const collect = Effect.fnUntraced(function*(session: Session.Session<Uint8Array, Uint8Array>) {
+export const collect = Effect.fnUntraced(function* (session: Session.Session<Uint8Array, Uint8Array>) {
   const received: Array<string> = []
   const fiber = yield* session.messages.pipe(
     Stream.runForEach((message) => Effect.sync(() => received.push(text(message)))),

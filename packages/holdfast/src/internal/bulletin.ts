@@ -37,14 +37,14 @@ export const make = Effect.fnUntraced(function*(initial: State) {
     current: () => current,
     changes: Stream.takeUntil(Stream.fromPubSub(states), ({ _tag }) => _tag === "Closed"),
     // A subscriber that was too slow sees a gap in the numbers, and is told how many events it missed.
-    events: Stream.suspend(() => {
+    events: Stream.unwrap(Effect.map(PubSub.subscribe(happened), (subscription) => {
       if (current._tag === "Closed") return Stream.empty
-      let next = -1
-      return Stream.fromPubSub(happened).pipe(
+      let next = number
+      return Stream.fromSubscription(subscription).pipe(
         Stream.mapArray((batch) => {
           const out: Array<SessionEvent> = []
           for (const { event, number } of batch) {
-            if (next >= 0 && number > next) out.push({ _tag: "Dropped", count: number - next, at: event.at })
+            if (number > next) out.push({ _tag: "Dropped", count: number - next, at: event.at })
             next = number + 1
             out.push(event)
           }
@@ -52,7 +52,7 @@ export const make = Effect.fnUntraced(function*(initial: State) {
         }),
         Stream.takeUntil(({ _tag }) => _tag === "Closed")
       )
-    })
+    }))
   }
   return bulletin
 })

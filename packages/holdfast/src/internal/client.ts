@@ -4,7 +4,7 @@
  */
 import { Handshake } from "@holdfast/protocol"
 import type { Frame } from "@holdfast/protocol"
-import { Clock, Deferred, Duration, Effect, Exit, Latch, Option, Redacted, Schedule } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Latch, Option, Redacted, Schedule, Scope } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Link from "../Link.ts"
 import * as Patience from "../Patience.ts"
@@ -181,8 +181,9 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
 
     /** The server has lost the session: the caller decides whether a fresh one begins, and with what. */
     const surrender = Effect.fnUntraced(function*(reason: ConnectionError.SessionLost, error: ConnectionError.ConnectionError) {
-      if (options.onLost === undefined || conversation.lastWord !== undefined) return yield* error
+      if (options.onLost === undefined || conversation.isSaid) return yield* error
       bulletin.event({ _tag: "Lost", reason })
+      const point = conversation.outbox.lossPoint
       const { fateUnknown, notSent } = conversation.peer.send.outstanding()
       const first = yield* options.onLost({
         reason,
@@ -190,13 +191,28 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         notSent: yield* outgoing.decode(notSent),
         untaken: conversation.peer.receive.untakenCount
       })
-      conversation.restart(reason, yield* outgoing.encode(first))
+      const encoded = yield* outgoing.encode(first)
+      for (const message of encoded) {
+        const tooLarge = conversation.outbox.tooLarge(message)
+        if (tooLarge !== undefined) return yield* tooLarge
+      }
+      conversation.restart(reason, point, encoded)
       ticket = undefined
       isAfterGap = true
     })
 
-    const open = Effect.catchReason(openOnce, "ConnectionError", "SessionLost", (reason, error) =>
-      Effect.andThen(surrender(reason, error), openOnce))
+    /** The link on which the server said that the session is lost is gone before another is dialled. */
+    const open = Effect.gen(function*() {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      return yield* openOnce.pipe(
+        Scope.provide(scope),
+        Effect.catchReason("ConnectionError", "SessionLost", (reason, error) =>
+          Scope.close(scope, Exit.fail(error)).pipe(
+            Effect.andThen(surrender(reason, error)),
+            Effect.andThen(openOnce)
+          ))
+      )
+    })
 
     const use = ({ opened, wire }: Opening) => {
       isAfterGap = false
@@ -214,6 +230,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     /** What the end of a link means for a client. */
     const ended = (error: ConnectionError.ConnectionError) => {
       bulletin.event({ _tag: "Ended", incarnation, error })
+      if (conversation.exit !== undefined) return Effect.fail(conversation.failure()) // nothing is dialled after the end
       const { reason } = error
       if (reason._tag === "GoneAway") {
         conversation.renew()
@@ -259,7 +276,7 @@ const verdict = (
   exit: Exit.Exit<never, ConnectionError.ConnectionError>
 ): Exit.Exit<void, ConnectionError.ConnectionError> => {
   const reason = Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), (error) => error.reason))
-  const isSaid = conversation.lastWord !== undefined && reason?._tag === "SessionLost"
+  const isSaid = conversation.isSaid && reason?._tag === "SessionLost"
   const isNormal = reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }

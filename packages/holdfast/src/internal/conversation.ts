@@ -12,7 +12,7 @@ import { monotonicMillis } from "../Patience.ts"
 import type { Policy } from "../Policy.ts"
 import type { State } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
-import { type Budget, Outbox } from "./outbox.ts"
+import { type Budget, type LossPoint, Outbox } from "./outbox.ts"
 
 /** A `Close` frame. */
 export type LastWord = Omit<Frame.Close, "_tag">
@@ -76,12 +76,10 @@ export class Conversation {
     this.outbox = new Outbox({
       policy: () => this.policy,
       messageBytesMax: options.limits.messageBytesMax,
-      hasRoom: options.budget?.hasRoom ?? (() => true),
+      budget: options.budget,
       peer: this.peer,
-      accepted: () => {
-        this.account()
-        this.attachment?.work()
-      }
+      held: () => this.account(),
+      accepted: () => this.attachment?.work()
     })
   }
 
@@ -98,6 +96,12 @@ export class Conversation {
   /** Everything of ours was taken, and the other side, if there is one, knows that it was all. */
   get isAcknowledged(): boolean {
     return this.outbox.isAcknowledged || (!this.isEstablished && this.outbox.unacknowledged === 0)
+  }
+
+  /** Closing, and nothing is left that another link could help with. */
+  get isSaid(): boolean {
+    const { receive } = this.peer
+    return this.lastWord !== undefined || (this.isClosing && this.outbox.unacknowledged === 0 && receive.untakenCount === 0)
   }
 
   // ---- receiving
@@ -181,11 +185,13 @@ export class Conversation {
   /** The earlier session was drained: what was not sent goes first in the next one. */
   renew(): void {
     this.outbox.renew(this.replacePeer())
+    this.look()
   }
 
   /** The earlier session is lost, and the next one begins with `first`. */
-  restart(lost: SessionLost, first: ReadonlyArray<Uint8Array>): void {
-    this.outbox.restart(this.replacePeer(), connectionError(lost), first)
+  restart(lost: SessionLost, point: LossPoint, first: ReadonlyArray<Uint8Array>): void {
+    this.outbox.restart(this.replacePeer(), point, connectionError(lost), first)
+    this.look()
   }
 
   // ---- ending
@@ -251,15 +257,15 @@ export class Conversation {
     if (budget === undefined) return
     const { receive, send } = this.peer
     const held = this.exit === undefined ? send.keptBytes + receive.received - receive.taken : 0
-    budget.held(held - this.heldBytes)
-    this.heldBytes = held
+    const moreBytes = held - this.heldBytes
+    this.heldBytes = held // first: whoever waits for what is freed may come back here
+    budget.held(moreBytes)
   }
 
   private taken(): void {
     this.account()
-    if (this.attachment === undefined) return
-    if (this.peer.hasWork) this.attachment.work()
-    else if (this.peer.hasNews) this.attachment.news()
+    if (this.peer.hasWork) this.attachment?.work()
+    else if (this.peer.hasNews) this.attachment?.news()
     this.look()
   }
 

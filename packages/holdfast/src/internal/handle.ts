@@ -24,10 +24,12 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
   const { bulletin } = conversation
   const consumer = Semaphore.makeUnsafe(1)
   const release = Effect.sync(() => conversation.giveBack())
-  let closing: Deferred.Deferred<void, ConnectionError.ConnectionError> | undefined
 
   const sendAll = (messages: Iterable<Send>) =>
-    Effect.flatMap(outgoing.encode(Array.from(messages)), (encoded) => conversation.outbox.send(encoded))
+    Effect.flatMap(
+      Effect.suspend(() => outgoing.encode(Array.from(messages))),
+      (encoded) => conversation.outbox.send(encoded)
+    )
 
   /** What does not decode is the peer's violation. */
   const decode = (batch: ReadonlyArray<Uint8Array>) =>
@@ -49,13 +51,10 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
 
   const handle = <E, R>(f: (message: Receive) => Effect.Effect<unknown, E, R>, handling: HandleOptions<E> = {}) => {
     const one = (message: Receive) => handling.retry === undefined ? f(message) : Effect.retry(f(message), handling.retry)
-    const decline = Effect.suspend(() => {
-      const { receive } = conversation.peer
-      return Effect.andThen(
-        conversation.awaitFact(() => !receive.isRejectedFull),
-        Effect.sync(() => conversation.reject())
-      )
-    })
+    const decline = Effect.andThen(
+      conversation.awaitFact(() => !conversation.peer.receive.isRejectedFull),
+      Effect.sync(() => conversation.reject())
+    )
     const failed = (error: E): Effect.Effect<void, ConnectionError.ConnectionError | E> => {
       switch (handling.onFailure) {
         case "skip":
@@ -63,7 +62,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
         case "end":
           return Effect.suspend(() => {
             const ended = ConnectionError.make(new ConnectionError.Closed())
-            conversation.finish(Exit.fail(ended), { code: "Failed", epoch: 0, detail: String(error) })
+            conversation.finish(Exit.fail(ended), { code: "Failed", epoch: 0, detail: error instanceof Error ? error.message : String(error) })
             return Effect.fail(error)
           })
         case "fail":
@@ -87,17 +86,15 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
     return consumer.withPermit(Effect.ensuring(loop, release))
   }
 
-  const close = Effect.suspend(() => {
-    if (closing !== undefined) return Deferred.await(closing)
-    if (conversation.exit !== undefined) return conversation.exit
-    closing = Deferred.makeUnsafe()
-    return Effect.onExit(shut(conversation), (exit) => Effect.sync(() => Deferred.doneUnsafe(closing!, exit)))
-  })
+  const close = Effect.suspend(() =>
+    conversation.isClosing ? Deferred.await(conversation.ended) : shut(conversation)
+  )
 
   return {
-    send: (message) => Effect.asVoid(sendAll([message])),
-    sendAll: (all) => Effect.asVoid(sendAll(all)),
-    deliver: (message) => Effect.flatMap(sendAll([message]), (until) => conversation.outbox.awaitTaken(until, true)),
+    send: (message) => sendAll([message]),
+    sendAll,
+    deliver: (message) =>
+      Effect.flatMap(outgoing.encode([message]), ([encoded]) => conversation.outbox.deliver(encoded!)),
     flush: conversation.outbox.flush,
     end: Effect.suspend(() => {
       if (conversation.exit !== undefined) return Effect.fail(conversation.failure())
@@ -112,6 +109,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
     setPolicy: Effect.fnUntraced(function*(partial) {
       conversation.policy = yield* Policy.make(partial, conversation.policy)
       conversation.attachment?.policyReplaced()
+      conversation.outbox.policyReplaced()
       bulletin.event({ _tag: "PolicyReplaced" })
     }),
     wake: Effect.suspend(() => {
@@ -130,6 +128,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
 /** Ends in good order: everything taken on both sides, the last word confirmed, within the patience of `close`. */
 export const shut = (conversation: Conversation, isAbandoning = false) =>
   Effect.suspend(() => {
+    if (conversation.exit !== undefined) return conversation.exit
     conversation.isClosing = true
     conversation.outbox.end()
     conversation.publish({ _tag: "Closing", unacknowledged: conversation.outbox.unacknowledged })

@@ -3,7 +3,7 @@
  * it. Only `write` touches the link; everything else makes plain calls.
  */
 import type { Decoder, Frame, Peer } from "@holdfast/protocol"
-import { Deferred, Duration, Effect, Exit, Option } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
@@ -14,6 +14,9 @@ import { violated, type Wire } from "./wire.ts"
 
 /** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
 const writeBytesMax = 131_072
+
+/** How long the last write may take before the last word. */
+const lastWriteTimeout = "1 second"
 
 /** Acknowledgements go out at once, and then not more often than this. */
 const acknowledgeInterval = Duration.millis(10)
@@ -37,6 +40,8 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   const { decoder, link } = wire
   const verdict = Deferred.makeUnsafe<never, ConnectionError.ConnectionError>()
   let lastWord: LastWord | undefined
+  let isWriting = false
+  let isOver = false
   const up = picture(options)
 
   let pings = 0
@@ -60,8 +65,8 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     detectors: options.detectors
   })
   const frames = Patience.watch({ patience: options.frame, anchor: undefined })
-  const writer = waker(() => peer.hasWork)
-  const acknowledger = waker(() => peer.hasNews)
+  const writer = waker(() => peer.hasWork || isOver)
+  const acknowledger = waker(() => peer.hasNews && !isWriting)
 
   const moved = () => {
     const { received, sent } = peer.send
@@ -113,11 +118,15 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     while (true) {
       yield* writer.wait
       yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
+      if (isOver) return
       const written = peer.write(writeBytesMax)
       if (written === undefined) continue
       watchdog.sent(written.isHeartbeat)
-      if (written.dataBytes > 0) moved()
+      moved()
+      isWriting = true
       yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
+      isWriting = false
+      if (peer.hasNews) acknowledger.signal()
     }
   })
 
@@ -131,7 +140,10 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   })
 
   const attachment: Attachment = {
-    work: writer.signal,
+    work: () => {
+      writer.signal()
+      up.flow(peer)
+    },
     news: acknowledger.signal,
     end: (error, word) => {
       decoder.handTo(deaf)
@@ -143,7 +155,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   }
 
   const failed = wire.handTo(peer)
-  if (failed !== undefined) return yield* sayLast(wire, violated(failed), undefined)
+  if (failed !== undefined) return yield* sayLast(wire, violated(failed), undefined, Effect.void)
   conversation.attach(attachment)
   conversation.isEstablished = true
   yield* Effect.addFinalizer(() => Effect.sync(() => conversation.detach(attachment)))
@@ -152,9 +164,10 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   up.publish()
   bulletin.event({ _tag: "Opened", incarnation: options.incarnation, opened: options.opened })
 
+  const writing = yield* Effect.forkScoped(write)
   return yield* Effect.raceAllFirst([
     Effect.andThen(digest, read),
-    write,
+    Effect.andThen(Fiber.join(writing), Effect.never),
     acknowledge,
     watchdog.run,
     Effect.flatMap(frames.run, ({ missingFor }) =>
@@ -166,17 +179,29 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   ]).pipe(
     Effect.catch((error) => {
       conversation.detach(attachment) // nothing of the next incarnation may reach this one
-      return sayLast(wire, error, lastWord)
+      isOver = true
+      writer.signal()
+      return sayLast(wire, error, lastWord, Fiber.await(writing))
     })
   )
 })
 
-/** Tells the other side why, where it is of use to it, and fails. */
-const sayLast = (wire: Wire, error: ConnectionError.ConnectionError, lastWord: LastWord | undefined) => {
+/** Tells the other side why and fails. What is being written is written to its end, or the word would land inside it. */
+const sayLast = (
+  wire: Wire,
+  error: ConnectionError.ConnectionError,
+  lastWord: LastWord | undefined,
+  written: Effect.Effect<unknown>
+) => {
   const frame = lastWord === undefined ? lastFrame(error) : { _tag: "Close" as const, ...lastWord }
-  return Effect.andThen(frame === undefined ? Effect.void : wire.sayLast(frame), Effect.fail(error))
+  if (frame === undefined) return Effect.fail(error)
+  return Effect.timeoutOption(written, lastWriteTimeout).pipe(
+    Effect.flatMap((isWritten) => Option.isSome(isWritten) ? wire.sayLast(frame) : Effect.void),
+    Effect.andThen(Effect.fail(error))
+  )
 }
 
+/** What the other side is told, where it is of use to it. */
 const lastFrame = ({ message, reason }: ConnectionError.ConnectionError): Frame.Control | undefined => {
   switch (reason._tag) {
     case "EndedByPeer":

@@ -2,7 +2,7 @@
  * Our direction of a conversation, as the application sees it: who waits for room, and who waits until something was
  * taken. Messages are counted over the life of the session (ordinals), whatever peer carries them.
  */
-import type { Peer } from "@holdfast/protocol"
+import { type Peer, SendWindow } from "@holdfast/protocol"
 import { Effect } from "effect"
 import {
   BacklogExceeded,
@@ -14,41 +14,49 @@ import {
 } from "../ConnectionError.ts"
 import type { Policy } from "../Policy.ts"
 
-type Resume<A> = (effect: Effect.Effect<A, ConnectionError>) => void
+type Resume = (effect: Effect.Effect<void, ConnectionError>) => void
 
 /** A `send` that waits for room. What is left of it is accepted in order, as room appears. */
 interface Sending {
   readonly messages: ReadonlyArray<Uint8Array>
   next: number
-  readonly resume: Resume<number>
+  /** It goes on to wait until its message was taken. */
+  readonly isDelivery: boolean
+  readonly resume: Resume
 }
 
-/** A `deliver` or `flush` that waits until so many records have been taken. */
+/** A `deliver` or `flush` that waits until so many records have been taken; ascending by `until`. */
 interface Waiting {
   readonly until: number
   /** It stands for the one message that ends there, and fails if that is declined. */
   readonly isDelivery: boolean
-  readonly resume: Resume<void>
+  readonly resume: Resume
 }
 
 /** Bytes that several conversations hold together. */
 export interface Budget {
   readonly hasRoom: (bytes: number) => boolean
   readonly held: (moreBytes: number) => void
+  /** Calls once, when some have become free. */
+  readonly onFreed: (retry: () => void) => void
 }
 
 export interface Options {
   readonly policy: () => Policy
   readonly messageBytesMax: number
-  readonly hasRoom: (bytes: number) => boolean
+  readonly budget?: Budget | undefined
   readonly peer: Peer.Peer
-  /** Something was accepted. */
+  /** A message was accepted: more bytes are held. */
+  readonly held: () => void
+  /** There is more to send. */
   readonly accepted: () => void
 }
 
 export class Outbox {
   /** No more is accepted; what operations fail with. */
   refusing: ConnectionError | undefined
+  /** The session is over; what is not taken by now never will be known to be. */
+  private failed: ConnectionError | undefined
   private peer: Peer.Peer
   private readonly options: Options
   /** Records of earlier peers. */
@@ -56,6 +64,7 @@ export class Outbox {
   private acceptedCount = 0
   private sending: Array<Sending> = []
   private waiting: Array<Waiting> = []
+  private readonly retry = () => this.admit()
 
   constructor(options: Options) {
     this.options = options
@@ -78,26 +87,55 @@ export class Outbox {
     return this.takenCount === this.acceptedCount
   }
 
-  /** Accepts messages in order, and waits where there is no room. Succeeds with the ordinal behind the last one. */
-  send(messages: ReadonlyArray<Uint8Array>): Effect.Effect<number, ConnectionError> {
-    return Effect.suspend(() => {
-      const refused = this.refusing ?? this.unfit(messages)
-      if (refused !== undefined) return Effect.fail(refused)
-      let next = 0
-      if (this.sending.length === 0) {
-        while (next < messages.length && this.fits(messages[next]!.length)) this.accept(messages[next++]!)
-        if (next > 0) this.options.accepted()
-        if (next === messages.length) return Effect.succeed(this.acceptedCount)
+  /** Accepts messages in order, and waits where there is no room. */
+  send(messages: ReadonlyArray<Uint8Array>): Effect.Effect<void, ConnectionError> {
+    return this.sendAs(messages, false)
+  }
+
+  /** Accepts a message, and waits until it was taken. */
+  deliver(message: Uint8Array): Effect.Effect<void, ConnectionError> {
+    return this.sendAs([message], true)
+  }
+
+  /** A message that may not be sent, whatever room there is. */
+  tooLarge({ length }: Uint8Array): ConnectionError | undefined {
+    const { messageBytesMax } = this.options
+    return length > messageBytesMax
+      ? connectionError(new MessageTooLarge({ bytes: length, bytesMax: messageBytesMax }))
+      : undefined
+  }
+
+  /** Accepts what waits for room, in order, as far as there is some. */
+  admit(): void {
+    let isAccepted = false
+    while (this.sending.length > 0) {
+      const first = this.sending[0]!
+      const { isDelivery, messages, resume } = first
+      while (first.next < messages.length && this.hasRoom(1, SendWindow.SendWindow.recordBytes(messages[first.next]!.length))) {
+        this.accept(messages[first.next++]!)
+        isAccepted = true
       }
-      return Effect.callback<number, ConnectionError>((resume) => {
-        const sending: Sending = { messages, next, resume }
-        this.sending.push(sending)
-        return Effect.sync(() => {
-          this.sending = this.sending.filter((other) => other !== sending)
-          this.admit() // those behind it may be smaller
-        })
-      })
-    })
+      if (first.next < messages.length) {
+        this.options.budget?.onFreed(this.retry)
+        break
+      }
+      this.sending.shift()
+      if (isDelivery) this.waiting.push({ until: this.acceptedCount, isDelivery, resume })
+      else resume(Effect.void)
+    }
+    if (isAccepted) this.options.accepted()
+  }
+
+  /** The policy has changed: there may be room, and what can never fit or may not wait any more is told. */
+  policyReplaced(): void {
+    const { bytesMax, whenFull } = this.options.policy().backlog
+    this.admit()
+    const rest = ({ messages, next }: Sending) => messages.slice(next)
+    const refused = this.sending.filter((sending) =>
+      whenFull === "fail" || rest(sending).some(({ length }) => SendWindow.SendWindow.recordBytes(length) > bytesMax))
+    this.sending = this.sending.filter((sending) => !refused.includes(sending))
+    for (const sending of refused) sending.resume(Effect.fail(this.full(rest(sending))))
+    this.admit()
   }
 
   /** Accepts the end of our direction; later sends fail. */
@@ -117,21 +155,15 @@ export class Outbox {
     for (const { resume } of sending) resume(Effect.fail(this.refusing))
   }
 
-  /** Waits until the records below this ordinal have been taken. */
-  awaitTaken(until: number, isDelivery: boolean): Effect.Effect<void, ConnectionError> {
-    return Effect.callback<void, ConnectionError>((resume) => {
-      if (this.takenCount >= until) return resume(Effect.void)
-      const waiting: Waiting = { until, isDelivery, resume }
-      this.waiting.push(waiting)
-      return Effect.sync(() => {
-        this.waiting = this.waiting.filter((other) => other !== waiting)
-      })
-    })
-  }
-
-  /** Everything that was accepted so far was taken. */
+  /** Waits until everything that was accepted so far was taken. */
   get flush(): Effect.Effect<void, ConnectionError> {
-    return Effect.suspend(() => this.awaitTaken(this.acceptedCount, false))
+    return Effect.callback<void, ConnectionError>((resume) => {
+      const until = this.acceptedCount
+      if (this.takenCount >= until) return resume(Effect.void)
+      if (this.failed !== undefined) return resume(Effect.fail(this.failed))
+      this.waiting.push({ until, isDelivery: false, resume })
+      return Effect.sync(() => this.forget(resume))
+    })
   }
 
   /** The other application has declined the message that has this number among those of the present peer. */
@@ -154,6 +186,7 @@ export class Outbox {
 
   /** The session is over: everything that waits is told why. */
   fail(error: ConnectionError): void {
+    this.failed = error
     this.refuse(error)
     const taken = this.takenCount
     const waiting = this.waiting
@@ -171,76 +204,105 @@ export class Outbox {
     if (ended) peer.send.acceptEnd()
   }
 
-  /** What was not taken is lost: whoever waits is told, and another peer begins with `first`. */
-  restart(peer: Peer.Peer, error: ConnectionError, first: ReadonlyArray<Uint8Array>): void {
+  /** What was accepted until now and not taken is lost; what is accepted from now on is not. */
+  get lossPoint(): LossPoint {
+    return { accepted: this.acceptedCount, notSent: this.peer.send.outstanding().notSent.length }
+  }
+
+  /**
+   * What was not taken at `point` is lost, and whoever waits for it is told. Another peer begins with `first` instead,
+   * followed by what was accepted since.
+   */
+  restart(peer: Peer.Peer, point: LossPoint, error: ConnectionError, first: ReadonlyArray<Uint8Array>): void {
     const { ended } = this.peer.send
-    const waiting = this.waiting
-    this.waiting = []
-    this.takenBefore = this.acceptedCount
+    const since = this.peer.send.outstanding().notSent.slice(point.notSent)
+    const lost = this.waiting.filter(({ isDelivery, until }) => !isDelivery || until <= point.accepted)
+    this.waiting = this.waiting.filter((waiting) => !lost.includes(waiting))
+    this.takenBefore = point.accepted - first.length
+    this.acceptedCount = point.accepted
     this.peer = peer
-    for (const message of first) this.accept(message)
+    for (const message of first) peer.send.accept(message)
+    for (const message of since) this.accept(message)
     if (ended) {
       peer.send.acceptEnd()
       this.acceptedCount++
     }
-    for (const { resume } of waiting) resume(Effect.fail(error))
+    for (const { resume } of lost) resume(Effect.fail(error))
     this.admit()
   }
 
-  private unfit(messages: ReadonlyArray<Uint8Array>): ConnectionError | undefined {
-    const { bytesMax, messagesMax, whenFull } = this.options.policy().backlog
-    const { hasRoom, messageBytesMax } = this.options
-    let bytes = 0
-    for (const message of messages) {
-      if (message.length > messageBytesMax) {
-        return connectionError(new MessageTooLarge({ bytes: message.length, bytesMax: messageBytesMax }))
+  private sendAs(messages: ReadonlyArray<Uint8Array>, isDelivery: boolean): Effect.Effect<void, ConnectionError> {
+    return Effect.suspend(() => {
+      const refused = this.refusing ?? this.unfit(messages)
+      if (refused !== undefined) return Effect.fail(refused)
+      if (!isDelivery && this.sending.length === 0 && this.hasRoom(messages.length, sizeOf(messages))) {
+        for (const message of messages) this.accept(message)
+        this.options.accepted()
+        return Effect.void
       }
-      if (message.length > bytesMax) return this.full(1, message.length)
-      bytes += message.length
-    }
-    if (whenFull === "wait") return undefined
-    const { keptBytes, keptCount } = this.peer.send
-    return keptCount + messages.length > messagesMax || keptBytes + bytes > bytesMax || !hasRoom(bytes)
-      ? this.full(messages.length, bytes)
-      : undefined
+      return Effect.callback<void, ConnectionError>((resume) => {
+        if (this.refusing !== undefined) return resume(Effect.fail(this.refusing))
+        const sending: Sending = { messages, next: 0, isDelivery, resume }
+        this.sending.push(sending)
+        this.admit()
+        return Effect.sync(() => {
+          this.forget(resume)
+          this.sending = this.sending.filter((other) => other !== sending)
+          this.admit() // those behind it may be smaller
+        })
+      })
+    })
   }
 
-  private full(messages: number, bytes: number): ConnectionError {
+  /** What these messages cannot be sent for, at all or by a policy that does not wait. */
+  private unfit(messages: ReadonlyArray<Uint8Array>): ConnectionError | undefined {
+    const { bytesMax, whenFull } = this.options.policy().backlog
+    for (const message of messages) {
+      const tooLarge = this.tooLarge(message)
+      if (tooLarge !== undefined) return tooLarge
+      if (SendWindow.SendWindow.recordBytes(message.length) > bytesMax) return this.full([message])
+    }
+    if (whenFull === "wait") return undefined
+    return this.sending.length > 0 || !this.hasRoom(messages.length, sizeOf(messages)) ? this.full(messages) : undefined
+  }
+
+  private full(messages: ReadonlyArray<Uint8Array>): ConnectionError {
     const { bytesMax, messagesMax } = this.options.policy().backlog
     return connectionError(
       new BacklogExceeded({
-        messages: this.peer.send.keptCount + messages,
-        bytes: this.peer.send.keptBytes + bytes,
+        messages: this.peer.send.keptCount + messages.length,
+        bytes: this.peer.send.keptBytes + sizeOf(messages),
         messagesMax,
         bytesMax
       })
     )
   }
 
-  private fits(bytes: number): boolean {
+  private hasRoom(messages: number, bytes: number): boolean {
     const { bytesMax, messagesMax } = this.options.policy().backlog
     const { keptBytes, keptCount } = this.peer.send
-    return keptCount < messagesMax && keptBytes + bytes <= bytesMax && this.options.hasRoom(bytes)
+    return keptCount + messages <= messagesMax && keptBytes + bytes <= bytesMax && (this.options.budget?.hasRoom(bytes) ?? true)
   }
 
   private accept(message: Uint8Array): void {
     this.peer.send.accept(message)
     this.acceptedCount++
+    this.options.held()
   }
 
-  /** Accepts what waits for room, in order, as far as there is some. */
-  private admit(): void {
-    let isAccepted = false
-    while (this.sending.length > 0) {
-      const first = this.sending[0]!
-      while (first.next < first.messages.length && this.fits(first.messages[first.next]!.length)) {
-        this.accept(first.messages[first.next++]!)
-        isAccepted = true
-      }
-      if (first.next < first.messages.length) break
-      this.sending.shift()
-      first.resume(Effect.succeed(this.acceptedCount))
-    }
-    if (isAccepted) this.options.accepted()
+  private forget(resume: Resume): void {
+    this.waiting = this.waiting.filter((other) => other.resume !== resume)
   }
+}
+
+/** Where a session was lost, for `restart`. */
+export interface LossPoint {
+  readonly accepted: number
+  readonly notSent: number
+}
+
+const sizeOf = (messages: ReadonlyArray<Uint8Array>): number => {
+  let bytes = 0
+  for (const message of messages) bytes += SendWindow.SendWindow.recordBytes(message.length)
+  return bytes
 }

@@ -41,6 +41,7 @@ export class Registry {
   handshakes = 0
   isDraining = false
   private heldBytes = 0
+  private readonly waitingForBytes = new Set<() => void>()
   private readonly perPrincipal = new Map<string, number>()
   private readonly perAddress = new Map<string, number>()
 
@@ -49,7 +50,12 @@ export class Registry {
     hasRoom: (bytes) => this.heldBytes + bytes <= this.limits.bytesMax,
     held: (moreBytes) => {
       this.heldBytes += moreBytes
-    }
+      if (moreBytes >= 0 || this.waitingForBytes.size === 0) return
+      const waiting = [...this.waitingForBytes]
+      this.waitingForBytes.clear()
+      for (const retry of waiting) retry()
+    },
+    onFreed: (retry) => void this.waitingForBytes.add(retry)
   }
 
   constructor(limits: ServerLimits) {
