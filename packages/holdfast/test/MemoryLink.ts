@@ -39,6 +39,8 @@ export interface Options extends WireOptions {
 export interface Network {
   /** The client's end. Opening it dials a new connection each time. */
   readonly link: Link.Link
+  /** The same for one more client: a link knows one connection at a time. */
+  readonly newLink: () => Link.Link
   /** The server's end of the next connection. */
   readonly accept: Effect.Effect<Link.Link>
   /** The same as a service: runs a handler for each connection. */
@@ -94,6 +96,7 @@ export const make = (options: Options = {}): Effect.Effect<Network> =>
 
     return {
       link: linkOf(dial, options),
+      newLink: () => linkOf(dial, options),
       accept,
       server,
       serverLayer: Layer.succeed(SocketServer.SocketServer, server),

@@ -1,7 +1,7 @@
 /**
  * The sessions of a server: who is in, and whether there is room for one more.
  */
-import { Duration, type Fiber, Option } from "effect"
+import { Duration, Effect, type Fiber, Latch, Option } from "effect"
 import type { ServerLimits } from "../Session.ts"
 import type { Conversation } from "./conversation.ts"
 import { serverDefaults } from "./limits.ts"
@@ -10,15 +10,16 @@ import type { Budget } from "./outbox.ts"
 /** One session of a server. */
 export interface Member {
   readonly id: string
-  readonly session: Uint8Array
   readonly secret: Uint8Array
   readonly principal: string
   readonly address: Option.Option<string>
   readonly conversation: Conversation
   /** The epoch of the dial that holds it. */
   epoch: number
+  /** Of the latest link that carried it. */
   incarnation: number
-  isStarted: boolean
+  /** Started by the first input. */
+  handler: Fiber.Fiber<void> | undefined
   /** Sleeps while there is no link, and ends the session then. */
   expiry: Fiber.Fiber<void> | undefined
 }
@@ -38,8 +39,11 @@ export interface Limits {
 export class Registry {
   readonly limits: Limits
   readonly members = new Map<string, Member>()
-  handshakes = 0
   isDraining = false
+  /** Open while no link carries a session. */
+  readonly idle = Latch.makeUnsafe(true)
+  private handshakes = 0
+  private linksUp = 0
   private heldBytes = 0
   private readonly waitingForBytes = new Set<() => void>()
   private readonly perPrincipal = new Map<string, number>()
@@ -85,6 +89,28 @@ export class Registry {
     return this.heldBytes >= bytesMax ? `${bytesMax} bytes held for all sessions (bytesMax)` : undefined
   }
 
+  /** Newcomers are turned away, politely. */
+  get isCrowded(): boolean {
+    return this.handshakes > this.limits.handshakesMax
+  }
+
+  /** There are too many even for that. */
+  get isOverrun(): boolean {
+    return this.handshakes > this.limits.handshakesMax * 2
+  }
+
+  /** Counts a link that is not yet part of a session. */
+  readonly shakingHands = counting((by) => {
+    this.handshakes += by
+  })
+
+  /** Counts a link that carries a session. */
+  readonly carrying = counting((by) => {
+    this.linksUp += by
+    if (this.linksUp === 0) this.idle.openUnsafe()
+    else this.idle.closeUnsafe()
+  })
+
   add(member: Member): void {
     this.members.set(member.id, member)
     count(this.perPrincipal, member.principal, 1)
@@ -101,6 +127,15 @@ export class Registry {
 /** How a session is named in events and in the registry. */
 export const idOf = (session: Uint8Array): string =>
   Array.from(session, (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+const counting =
+  (add: (by: 1 | -1) => void) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => add(1)),
+      () => self,
+      () => Effect.sync(() => add(-1))
+    )
 
 const count = (counts: Map<string, number>, key: string, by: number): void => {
   const next = (counts.get(key) ?? 0) + by

@@ -3,15 +3,15 @@
  */
 import { Decoder, Frame, Violation } from "@holdfast/protocol"
 import type { Peer } from "@holdfast/protocol"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import type * as Link from "../Link.ts"
 
 /** The largest frame that is accepted; handshakes with their credentials must fit. */
 const frameBytesMax = 65_536
 
-/** How long a last frame may take on its way out. */
-const lastFrameTimeout = "1 second"
+/** How long a last frame may take, until the other side has closed the link. */
+export const farewellTimeout = Duration.seconds(1)
 
 export interface Wire {
   readonly link: Link.Opened
@@ -21,32 +21,40 @@ export interface Wire {
   readonly send: (frame: Frame.Control) => Effect.Effect<void, ConnectionError.ConnectionError>
   /** The handshake is done: what came behind it, and all that follows, goes to the peer. */
   readonly handTo: (peer: Peer.Peer) => Violation.Violation | undefined
-  /** Says a last word and lets the link end in good order, but waits for a peer that does not read only for so long. */
+  /**
+   * Says a last word and lets the link end in good order, but waits for the peer only for so long. Reads on meanwhile:
+   * a link that is closed with unread input is reset, and the word is lost. Only `Closed` comes when nothing follows.
+   */
   readonly sayLast: (frame: Frame.Control) => Effect.Effect<void>
 }
 
-/** Takes over a link. However the scope ends, the link is destroyed, unless a last word was said. */
-export const make = Effect.fnUntraced(function*(link: Link.Opened) {
+/**
+ * Takes over a link. However the scope ends, the link is destroyed, unless a last word was said. At most
+ * `earlyFramesMax` frames may come before they are asked for: small ones cost more memory than their bytes.
+ */
+export const make = Effect.fnUntraced(function* (link: Link.Opened, earlyFramesMax = Infinity) {
   let isOrderly = false
-  yield* Effect.addFinalizer(() => isOrderly ? Effect.void : link.destroy)
-  const early: Array<Frame.Control | { readonly channel: number; readonly offset: number; readonly bytes: Uint8Array }> = []
+  yield* Effect.addFinalizer(() => (isOrderly ? Effect.void : link.destroy))
+  const early: Array<
+    Frame.Control | { readonly channel: number; readonly offset: number; readonly bytes: Uint8Array }
+  > = []
+  const keep = (item: (typeof early)[number]) => {
+    if (early.length === earlyFramesMax) return Violation.violation("frame-order", "a frame that was not asked for yet")
+    early.push(item)
+    return undefined
+  }
   const decoder = new Decoder.Decoder(frameBytesMax, {
-    data: (channel, offset, bytes) => {
-      early.push({ channel, offset, bytes })
-      return undefined
-    },
-    control: (frame) => {
-      early.push(frame)
-      return undefined
-    }
+    data: (channel, offset, bytes) => keep({ channel, offset, bytes }),
+    control: keep
   })
   const send = (frame: Frame.Control) => link.write([Frame.encode(frame)])
+  const ignoreRest = Effect.forever(link.pull)
 
   const wire: Wire = {
     link,
     decoder,
     send,
-    next: Effect.gen(function*() {
+    next: Effect.gen(function* () {
       while (early.length === 0) {
         for (const chunk of yield* link.pull) {
           const failed = decoder.push(chunk)
@@ -66,11 +74,15 @@ export const make = Effect.fnUntraced(function*(link: Link.Opened) {
       return undefined
     },
     sayLast: (frame) =>
-      Effect.interruptible(send(frame)).pipe(
-        Effect.andThen(Effect.sync(() => {
-          isOrderly = true
-        })),
-        Effect.timeoutOption(lastFrameTimeout),
+      send(frame).pipe(
+        Effect.andThen(
+          Effect.sync(() => {
+            isOrderly = true
+          })
+        ),
+        Effect.andThen(frame._tag === "Closed" ? Effect.void : ignoreRest),
+        Effect.interruptible,
+        Effect.timeoutOption(farewellTimeout),
         Effect.ignore,
         Effect.uninterruptible
       )
