@@ -50,7 +50,10 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
   })))
 
   const handle = <E, R>(f: (message: Receive) => Effect.Effect<unknown, E, R>, handling: HandleOptions<E> = {}) => {
-    const one = (message: Receive) => handling.retry === undefined ? f(message) : Effect.retry(f(message), handling.retry)
+    const one = (message: Receive) => {
+      const once = Effect.suspend(() => f(message))
+      return handling.retry === undefined ? once : Effect.retry(once, handling.retry)
+    }
     const decline = Effect.andThen(
       conversation.awaitFact(() => !conversation.peer.receive.isRejectedFull),
       Effect.sync(() => conversation.reject())

@@ -15,7 +15,7 @@ import { violated, type Wire } from "./wire.ts"
 /** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
 const writeBytesMax = 131_072
 
-/** How long the last write may take before the last word. */
+/** How long what comes before the last word may take. */
 const lastWriteTimeout = "1 second"
 
 /** Acknowledgements go out at once, and then not more often than this. */
@@ -178,25 +178,27 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     Deferred.await(verdict)
   ]).pipe(
     Effect.catch((error) => {
+      const standing = lastWord?.code === "Fenced" ? [] : peer.positions()
       conversation.detach(attachment) // nothing of the next incarnation may reach this one
       isOver = true
       writer.signal()
-      return sayLast(wire, error, lastWord, Fiber.await(writing))
+      return sayLast(wire, error, lastWord, Effect.andThen(Fiber.await(writing), Effect.forEach(standing, wire.send)))
     })
   )
 })
 
-/** Tells the other side why and fails. What is being written is written to its end, or the word would land inside it. */
+/** Tells the other side why and fails; `before` comes before that: a word must not land inside of what is being written. */
 const sayLast = (
   wire: Wire,
   error: ConnectionError.ConnectionError,
   lastWord: LastWord | undefined,
-  written: Effect.Effect<unknown>
+  before: Effect.Effect<unknown, ConnectionError.ConnectionError>
 ) => {
   const frame = lastWord === undefined ? lastFrame(error) : { _tag: "Close" as const, ...lastWord }
   if (frame === undefined) return Effect.fail(error)
-  return Effect.timeoutOption(written, lastWriteTimeout).pipe(
-    Effect.flatMap((isWritten) => Option.isSome(isWritten) ? wire.sayLast(frame) : Effect.void),
+  return Effect.timeoutOption(before, lastWriteTimeout).pipe(
+    Effect.flatMap((isDone) => Option.isSome(isDone) ? wire.sayLast(frame) : Effect.void),
+    Effect.ignore,
     Effect.andThen(Effect.fail(error))
   )
 }
