@@ -258,7 +258,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       Effect.onExit((exit) => Effect.sync(() => conversation.finish(verdict(conversation, exit)))),
       Effect.forkScoped
     )
-    yield* Effect.addFinalizer(() => Effect.ignore(Handle.shut(conversation, true)))
+    yield* Effect.addFinalizer(() => Effect.ignoreCause(Handle.shut(conversation, true)))
     return Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
   })
 
