@@ -4,7 +4,7 @@
  */
 import { Handshake } from "@holdfast/protocol"
 import type { Frame } from "@holdfast/protocol"
-import { Clock, Deferred, Duration, Effect, Exit, Latch, Option, Redacted, Schedule, Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Latch, Option, Redacted, Schedule, Scope } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Link from "../Link.ts"
 import * as Patience from "../Patience.ts"
@@ -59,6 +59,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     let dials = 0
     let incarnation = 0
     let isAfterGap = false
+    let isUp = false
 
     const refused = (frame: Handshake.Refused): ConnectionError.ConnectionError => {
       if (frame.code === "Unknown" || frame.code === "Expired") return ConnectionError.make(lost(frame.code))
@@ -216,7 +217,8 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
 
     const use = ({ opened, wire }: Opening) => {
       isAfterGap = false
-      return Incarnation.run({
+      isUp = true
+      const life = Incarnation.run({
         conversation,
         wire,
         incarnation: ++incarnation,
@@ -225,6 +227,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         detectors: options.detectors ?? [],
         frame: options.limits?.frame ?? "Infinity"
       })
+      return Effect.ensuring(life, Effect.sync(() => void (isUp = false)))
     }
 
     /** What the end of a link means for a client. */
@@ -253,22 +256,20 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         })
     })
 
-    yield* supervised.pipe(
-      Effect.raceFirst(endedWhileDown(conversation)),
+    /** Ends a wait or a dial when the session has ended. An incarnation ends by itself, after a last word. */
+    const endedWhileDown = Effect.exit(Deferred.await(conversation.ended)).pipe(
+      Effect.andThen(Effect.suspend(() => isUp ? Effect.never : Effect.fail(conversation.failure())))
+    )
+
+    const running = yield* supervised.pipe(
+      Effect.raceFirst(endedWhileDown),
       Effect.onExit((exit) => Effect.sync(() => conversation.finish(verdict(conversation, exit)))),
       Effect.forkScoped
     )
-    yield* Effect.addFinalizer(() => Effect.ignoreCause(Handle.shut(conversation, true)))
+    const release = Effect.andThen(Effect.ignoreCause(Handle.shut(conversation, true)), Fiber.await(running))
+    yield* Effect.addFinalizer(() => release)
     return Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
   })
-
-/** Ends a wait or a dial when the session has ended. An incarnation ends by itself, after a last word. */
-const endedWhileDown = (conversation: Conversation) =>
-  Effect.exit(Deferred.await(conversation.ended)).pipe(
-    Effect.andThen(Effect.suspend(() =>
-      conversation.attachment === undefined ? Effect.fail(conversation.failure()) : Effect.never
-    ))
-  )
 
 /** How the session ended, given how its supervisor did. */
 const verdict = (

@@ -156,6 +156,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
 
   const failed = wire.handTo(peer)
   if (failed !== undefined) return yield* sayLast(wire, violated(failed), undefined, Effect.void)
+  if (conversation.exit !== undefined) return yield* conversation.failure()
   conversation.attach(attachment)
   conversation.isEstablished = true
   yield* Effect.addFinalizer(() => Effect.sync(() => conversation.detach(attachment)))
