@@ -232,7 +232,6 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
 
     /** What the end of a link means for a client. */
     const ended = (error: ConnectionError.ConnectionError) => {
-      bulletin.event({ _tag: "Ended", incarnation, error })
       if (conversation.exit !== undefined) return Effect.fail(conversation.failure()) // nothing is dialled after the end
       const { reason } = error
       if (reason._tag === "GoneAway") {

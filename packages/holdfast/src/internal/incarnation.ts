@@ -31,6 +31,8 @@ export interface Options {
   readonly frame: Patience.Patience
   /** Run once, when the first bytes have arrived. */
   readonly onInput?: Effect.Effect<void> | undefined
+  /** Called once, when it is decided that the link ends; the last word is yet to be said. */
+  readonly onVerdict?: ((error: ConnectionError.ConnectionError) => void) | undefined
 }
 
 /** Runs until the link ends, with the reason. */
@@ -154,8 +156,17 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     policyReplaced: watchdog.replacePolicy
   }
 
+  const decided = (error: ConnectionError.ConnectionError) => {
+    bulletin.event({ _tag: "Ended", incarnation: options.incarnation, error })
+    options.onVerdict?.(error)
+  }
+
   const failed = wire.handTo(peer)
-  if (failed !== undefined) return yield* sayLast(wire, violated(failed), undefined, Effect.void)
+  if (failed !== undefined) {
+    const error = violated(failed)
+    decided(error)
+    return yield* sayLast(wire, error, undefined, Effect.void)
+  }
   if (conversation.exit !== undefined) return yield* conversation.failure()
   conversation.attach(attachment)
   conversation.isEstablished = true
@@ -179,6 +190,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     Deferred.await(verdict)
   ]).pipe(
     Effect.catch((error) => {
+      decided(error)
       const standing = lastWord?.code === "Fenced" ? [] : peer.positions()
       conversation.detach(attachment) // nothing of the next incarnation may reach this one
       isOver = true

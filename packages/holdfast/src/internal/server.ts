@@ -127,9 +127,7 @@ export const serve =
         /** What the end of a link means for a server: the session waits for the next one, unless the client ended it. */
         const ended = (member: Member, incarnation: number, error: ConnectionError.ConnectionError) =>
           Effect.suspend(() => {
-            const { conversation, id } = member
-            conversation.bulletin.event({ _tag: "Ended", incarnation, error })
-            tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
+            const { conversation } = member
             const end = endOf(conversation, error)
             if (end !== undefined) conversation.finish(end)
             if (conversation.exit !== undefined || incarnation !== member.incarnation) return Effect.void
@@ -153,7 +151,8 @@ export const serve =
               epoch: member.epoch,
               detectors: options.detectors ?? [],
               frame: options.limits?.frame ?? serverDefaults.frame,
-              onInput: start(member, services)
+              onInput: start(member, services),
+              onVerdict: (error) => tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
             }).pipe(
               Effect.scoped,
               Effect.catch((error) => ended(member, incarnation, error)),
