@@ -34,8 +34,9 @@ export const start = Effect.fnUntraced(function* (
     }
   )
   const broken = (error: { readonly message: string }) => new ChildError({ message: `the ${side}: ${error.message}` })
+  const killed = () => new ChildError({ message: `the ${side} was killed` })
   const handle = yield* Effect.mapError(command, broken)
-  const endedWell = Effect.flatMap(Effect.mapError(handle.exitCode, broken), (code) =>
+  const endedWell = Effect.flatMap(Effect.mapError(handle.exitCode, killed), (code) =>
     code === 0 ? Effect.void : Effect.fail(new ChildError({ message: `the ${side} ended with code ${code}` }))
   )
   return {

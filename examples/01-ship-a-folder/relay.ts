@@ -162,12 +162,10 @@ const harm = (pair: Pair, fault: Fault, at: number): void => {
       return
     case "halfOpenAtSender":
       toServer.dark = toClient.dark = true
-      server.resetAndDestroy()
-      return
+      return cut(server)
     case "halfOpenAtReceiver":
       toServer.dark = toClient.dark = true
-      client.resetAndDestroy()
-      return
+      return cut(client)
     case "frozenReceiver":
       return // the process is stopped, not the link
   }
@@ -189,8 +187,17 @@ const ended = (pair: Pair, from: Net.Socket, to: Net.Socket, how: "end" | "reset
 }
 
 const reset = (pair: Pair): void => {
-  pair.client.resetAndDestroy()
-  pair.server.resetAndDestroy()
+  cut(pair.client)
+  cut(pair.server)
+}
+
+/**
+ * Resets at once. `resetAndDestroy` alone waits until all that was written has gone, which may be never; and while its
+ * FIN is on the way a socket cannot be reset: Node would say EINVAL and keep the descriptor for ever.
+ */
+const cut = (socket: Net.Socket): void => {
+  if (!socket.writableEnded || socket.writableFinished) socket.resetAndDestroy()
+  socket.destroy()
 }
 
 /** What a server does that ends without reading: FIN at once, and the socket goes a little later. */
