@@ -241,7 +241,7 @@ describe("A backlog that is full", () => {
     inScope(
       Effect.gen(function* () {
         const { client, network, server, theirs } = yield* pair({ server: { limits: { bytesMax: 1000 } } })
-        yield* connect(network, { policy: steady })
+        yield* connect(network, { link: Effect.sync(network.newLink), policy: steady })
         const second = yield* flowing(server.next)
         yield* theirs.send(large(900))
         const waiting = yield* begin(second.send(large(900)))
