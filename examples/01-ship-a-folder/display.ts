@@ -103,7 +103,7 @@ const strikeLine = (strike: Strike | undefined): string =>
 export const detectionLine = (detection: Detection): string => {
   const { boundMs, fault, noticedAfterMs, noticedBy, reason } = detection
   const when = noticedAfterMs === null ? "" : ` after ${noticedAfterMs} ms (bound ${boundMs} ms)`
-  return `${fault.padEnd(20)} ${reason}${noticedBy === null ? "" : `, seen by the ${noticedBy}`}${when}`
+  return `${fault.padEnd(20)} ${reason}${noticedBy === null ? "" : `, by the ${noticedBy}`}${when}`
 }
 
 /** Bytes per second at the receiver, over about the last second. */

@@ -80,7 +80,7 @@ describe("the main job", () => {
       fillWithOddFiles(path)
       const before = temporaryFolders()
       const run = start(["--from", path])
-      while (!run.output().includes("incarnation 1,") && !/seen by/.test(run.output())) await pause(100)
+      while (!run.output().includes("incarnation 1,") && !/by the sender/.test(run.output())) await pause(100)
       const children = childrenOf(run.child.pid!)
       assert.strictEqual(children.length, 2)
       run.child.kill("SIGINT")

@@ -63,7 +63,7 @@ it.effect("prints plain lines without a terminal: each detection once, and a sta
     )
     const text = screen.written.join("")
     assert.notInclude(text, "\u001B")
-    assert.strictEqual(text.split("LinkFailed, seen by the sender after 3 ms (bound 900 ms)").length, 2)
+    assert.strictEqual(text.split("LinkFailed, by the sender after 3 ms (bound 900 ms)").length, 2)
     assert.strictEqual(text.split("starting, incarnation 0").length - 1, 4)
   })
 )
