@@ -72,17 +72,26 @@ export class PeerSilent extends Schema.TaggedError<PeerSilent>()("PeerSilent", {
   }
 }
 
-/** Nothing of ours moved within `policy.stall`, and the peer gave no sign of life either. */
+/**
+ * Nothing of ours moved within `policy.stall`, and the peer gave no sign of life either; or, where the kernel's figures
+ * are known, whatever arrived meanwhile: nothing was acknowledged, and `unanswered` repetitions were not answered.
+ */
 export class WriteStuck extends Schema.TaggedError<WriteStuck>()("WriteStuck", {
   ...evidence,
-  outstandingBytes: Schema.Number
+  outstandingBytes: Schema.Number,
+  /** Retransmissions, or probes of a closed window, that the peer's machine did not answer, if the kernel tells. */
+  unanswered: Schema.optional(Schema.Number)
 }) {
   readonly endedBy = "us"
   readonly retryable = true
   override get message(): string {
+    const silent =
+      this.unanswered === undefined
+        ? `the peer gave no sign of life (asked ${times(this.asked)})`
+        : `the peer's machine did not answer (the kernel repeated itself ${times(this.unanswered)})`
     return (
-      `${this.outstandingBytes} bytes did not move for ${text(this.missingFor)} and the peer gave no sign of life ` +
-      `(asked ${times(this.asked)}); policy.stall says how long to wait`
+      `${this.outstandingBytes} bytes did not move for ${text(this.missingFor)} and ${silent}; ` +
+      "policy.stall says how long to wait"
     )
   }
 }

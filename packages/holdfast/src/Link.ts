@@ -14,18 +14,32 @@ import * as ConnectionError from "./ConnectionError.ts"
 export interface Link extends Socket.Socket {
   /** Ends the connection at once (reset, terminate), and waits for nothing. After it no byte of ours arrives. */
   readonly destroy?: Effect.Effect<void> | undefined
-  /** What has not moved yet, by a plain call without I/O: the strongest that this transport can tell. */
+  /**
+   * What has not moved yet and what the system knows of it, by a plain call that waits for nothing: the strongest that
+   * this transport can tell. A watchdog calls it once for each delay of `policy.stall`, never for each message.
+   */
   readonly progress?: (() => Progress) | undefined
   /** The remote address without the port, once it is known. */
   readonly peer?: string | undefined
 }
 
-/** Bytes of ours that are still on this side. */
+/** Bytes of ours that are still on this side, and what the system's kernel knows of them where it tells. */
 export interface Progress {
   /** Handed to the transport and not yet to the network. */
   readonly queuedBytes: number
   /** Handed to the network and not acknowledged by the peer's machine, where the system tells. */
   readonly unacknowledgedBytes?: number | undefined
+  /**
+   * The running total of what the peer's machine has acknowledged. It counts what is on the wire, encryption included:
+   * compare it only with itself. A transport that gives it gives the next two as well.
+   */
+  readonly acknowledgedBytes?: number | undefined
+  /** How long ago the peer's machine acknowledged anything, in milliseconds. */
+  readonly acknowledgedAgoMillis?: number | undefined
+  /** Retransmissions, or probes of a closed window, in a row that the peer's machine has not answered. */
+  readonly unanswered?: number | undefined
+  /** Who tells: the kernel, or only Node; nothing where neither is meant. */
+  readonly source?: "kernel" | "node" | undefined
 }
 
 /** A link that was opened: its connection lives until the scope of the opening closes. */

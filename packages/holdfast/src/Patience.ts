@@ -50,6 +50,11 @@ export interface WatchOptions {
   /** The last measured round trip, for the evidence. */
   readonly roundTripTime?: (() => Option.Option<Duration.Duration>) | undefined
   /**
+   * Called before each question and each verdict, for what does not announce itself: it looks, and calls `arrived` or
+   * `rest` if there is reason to. A plain call.
+   */
+  readonly look?: (() => void) | undefined
+  /**
    * Called when the schedule is done. `"over"` (the default) ends the watch, `"rest"` waits for the next arrival, and
    * `"again"` asks and waits the last delay once more.
    */
@@ -138,6 +143,7 @@ export const watch = (options: WatchOptions): Watch => {
         yield* Effect.raceFirst(Effect.sleep(Math.ceil(due - now())), latch.await)
       }
       yield* Effect.yieldNow // a turn of the event loop: input that waits in the kernel is read before anybody is judged
+      if (anchor === from && !replaced) options.look?.()
       if (anchor !== from) {
         punctual = lateBy() <= 0
         return undefined

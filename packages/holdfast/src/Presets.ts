@@ -38,6 +38,16 @@ export const tcpKeepalive = (
 /** Heartbeats every 5 s, a dead or stuck peer given up after 10 s. Source: zrepl `dataconn_shared.go`. */
 export const zrepl = { heartbeat: "5 seconds", silence: "10 seconds", stall: "10 seconds" } as const satisfies Options
 
+/**
+ * For a protocol that has no ping: nobody can be asked, so `silence` is off, and `stall` watches in three steps of 10 s
+ * whether what we write is acknowledged. With a link that knows the kernel's figures a pulled cable is noticed 30 s after
+ * the last acknowledgement. Source: the 30 s that "Failing fast" (golang-nuts, 2014) asks for.
+ */
+export const withoutPing = {
+  silence: "Infinity",
+  stall: Schedule.spaced("10 seconds").pipe(Schedule.upTo({ times: 3 }))
+} as const satisfies Options
+
 /** Keep-alive every 15 s, a silent peer given up after 30 s. Source: ASP.NET Core SignalR defaults, both sides. */
 export const signalR = { heartbeat: "15 seconds", silence: "30 seconds" } as const satisfies Options
 

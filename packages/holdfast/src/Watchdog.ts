@@ -5,10 +5,17 @@
  * caller's control queue), so a write that never completes cannot disable its own watchdog. Watching costs one store
  * for each batch. Slow is not dead: a peer that gives signs of life is called stalled, and only `policy.stalledLimit`
  * gives it up. Whoever runs the watchdog runs the link's `destroy` before it passes the verdict on.
+ *
+ * `stall` is fed in one of two ways. Where the peer itself acknowledges, call `moved`. Where it does not, call `writing`
+ * and `written` and give the link's `progress`: where that has the kernel's figures, they alone decide who is dead. At
+ * least two unanswered repetitions after a whole patience without an acknowledgement: `WriteStuck`, whatever arrives.
+ * Fewer: the peer's machine may live, so it is called stalled at worst.
  */
 import { Clock, Duration, Effect, Latch, type Option, type Scope } from "effect"
 import * as ConnectionError from "./ConnectionError.ts"
+import * as Meter from "./internal/meter.ts"
 import * as Suspension from "./internal/Suspension.ts"
+import type * as Link from "./Link.ts"
 import * as Patience from "./Patience.ts"
 import { heartbeatSchedule, type Policy } from "./Policy.ts"
 
@@ -46,6 +53,8 @@ export interface Options {
   readonly onAsk?: ((clock: Asking, evidence: Patience.Evidence) => void) | undefined
   /** The last measured round trip. */
   readonly roundTripTime?: (() => Option.Option<Duration.Duration>) | undefined
+  /** What the link tells of bytes that were handed to it (`writing`). Without it they have moved when it took them. */
+  readonly progress?: (() => Link.Progress) | undefined
   /** Detectors of the user's, which race with the others. */
   readonly detectors?: ReadonlyArray<Detector> | undefined
 }
@@ -54,6 +63,11 @@ export interface Options {
 export interface Watchdog {
   /** Bytes of the peer were read: a sign of life. Once for each batch. */
   readonly received: () => void
+  /**
+   * Whether we read what the peer sends; true at first. Stop right after `received`: from there until we read again the
+   * peer's silence proves nothing, so the clock of `silence` stands still, and `stall` calls nobody dead.
+   */
+  readonly listening: (isListening: boolean) => void
   /** A frame of ours was handed to the link. Anything but a heartbeat puts the next heartbeat off. */
   readonly sent: (isHeartbeat: boolean) => void
   /**
@@ -62,6 +76,10 @@ export interface Watchdog {
    * `received` where one batch tells both.
    */
   readonly moved: (progressBytesTotal: number, outstandingBytes: number) => void
+  /** So many bytes are being handed to the link, for a peer that does not acknowledge them itself. Excludes `moved`. */
+  readonly writing: (bytes: number) => void
+  /** The link took them, or refused them: the write has settled. */
+  readonly written: (bytes: number) => void
   /** What waits to be sent. Above `policy.backlog` the incarnation ends with `BacklogExceeded`. */
   readonly backlog: (messages: number, bytes: number) => void
   /** Probes now: "the network is back", or the machine woke up. */
@@ -91,6 +109,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   let signsOfLife = 0
   let signsBeforeDelay = 0
   let alive = false
+  let unanswered: number | undefined
+  let listening = true
 
   const stalledLimitMillis = () => Duration.toMillis(options.policy().stalledLimit)
 
@@ -113,10 +133,35 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }
   })
 
+  const progressed = (total: number, outstanding: number, at: number) => {
+    const before = outstandingBytes
+    const moved = total > progressBytes
+    progressBytes = total
+    outstandingBytes = outstanding
+    if (outstanding === 0) {
+      if (before > 0) stall.rest()
+      unstall()
+    } else if (moved || before === 0) {
+      signsBeforeDelay = signsOfLife
+      stall.arrived(at)
+      unstall()
+    }
+  }
+
+  const meter = Meter.make({ progress: options.progress, now })
+  const look = () => {
+    const reading = meter.read()
+    unanswered = reading.unanswered
+    progressed(reading.progressBytes, reading.outstandingBytes, reading.at)
+  }
+
   const stall = Patience.watch({
     patience: options.policy().stall,
     anchor: undefined,
     roundTripTime,
+    look: () => {
+      if (meter.isUsed()) look()
+    },
     ask(evidence) {
       if (!stalled) {
         stalled = true
@@ -128,7 +173,9 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     },
     limitMillis: stalledLimitMillis,
     onDone({ missingFor }, { millis, startedAt }) {
-      const lived = signsOfLife > signsBeforeDelay
+      if (unanswered !== undefined && unanswered >= unansweredMin) return "over"
+      // The kernel knows better than our reader: a peer without a ping may have nothing to say.
+      const lived = unanswered !== undefined || signsOfLife > signsBeforeDelay || !listening
       const limitReached = Duration.toMillis(missingFor) >= stalledLimitMillis()
       const cutShort = now() - startedAt < millis // by the limit, so its silence proves nothing
       if (lived && !limitReached) return "again"
@@ -172,22 +219,24 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       signsOfLife++
       silence.arrived(receivedAt)
     },
+    listening(isListening) {
+      if (listening === isListening) return
+      listening = isListening
+      if (isListening) silence.arrived(now())
+      else silence.rest()
+    },
     sent(isHeartbeat) {
       if (!isHeartbeat) heartbeat.arrived(now())
     },
-    moved(progressBytesTotal, outstanding) {
-      const before = outstandingBytes
-      const progressed = progressBytesTotal > progressBytes
-      progressBytes = progressBytesTotal
-      outstandingBytes = outstanding
-      if (outstanding === 0) {
-        if (before > 0) stall.rest()
-        unstall()
-      } else if (progressed || before === 0) {
-        signsBeforeDelay = signsOfLife
-        stall.arrived(now())
-        unstall()
-      }
+    moved: (total, outstanding) => progressed(total, outstanding, now()),
+    writing(bytes) {
+      if (meter.hasPaused()) look()
+      meter.writing(bytes)
+      progressed(progressBytes, outstandingBytes + bytes, now())
+    },
+    written(bytes) {
+      meter.written(bytes)
+      if (unanswered === undefined) look()
     },
     backlog(messages, bytes) {
       backlogMessages = messages
@@ -205,7 +254,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       Effect.flatMap(silence.run, (evidence) => fail(new ConnectionError.PeerSilent(evidence))),
       Effect.flatMap(stall.run, ({ asked, missingFor }) => {
         const evidence = { asked, missingFor, outstandingBytes }
-        return fail(alive ? new ConnectionError.Stalled(evidence) : new ConnectionError.WriteStuck(evidence))
+        if (alive) return fail(new ConnectionError.Stalled(evidence))
+        return fail(new ConnectionError.WriteStuck({ ...evidence, unanswered }))
       }),
       Effect.andThen(heartbeat.run, Effect.never),
       overfull.await.pipe(
@@ -227,3 +277,6 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     ])
   }
 })
+
+/** One repetition may be lost on a healthy way, and its successor is on the way already. */
+const unansweredMin = 2
