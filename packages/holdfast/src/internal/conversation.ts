@@ -152,7 +152,10 @@ export class Conversation {
     }
     if (facts.closed) this.lastWordConfirmed = true
     this.account()
-    if (facts.taken) this.outbox.taken()
+    if (facts.taken) {
+      if (this.isClosing) this.publish(this.closing)
+      this.outbox.taken()
+    }
     if (facts.arrived) this.wakeConsumer()
     this.look()
     return facts
@@ -177,7 +180,11 @@ export class Conversation {
   /** Publishes a state, unless the session is on its way out. */
   publish(state: State): void {
     if (this.exit !== undefined) return
-    this.bulletin.state(this.isClosing ? { _tag: "Closing", unacknowledged: this.outbox.unacknowledged } : state)
+    this.bulletin.state(this.isClosing ? this.closing : state)
+  }
+
+  private get closing(): State {
+    return { _tag: "Closing", unacknowledged: this.outbox.unacknowledged }
   }
 
   // ---- changing over to another session of the other side
