@@ -241,13 +241,13 @@ export class Conversation {
     if (this.exit !== undefined) return
     this.exit = exit
     this.account()
+    const failure = this.failure()
+    this.attachment?.end(failure, lastWord)
     this.bulletin.state({ _tag: "Closed", exit })
     this.bulletin.event({ _tag: "Closed", exit })
-    const failure = this.failure()
     this.outbox.fail(failure)
     this.wakeConsumer()
     this.look()
-    this.attachment?.end(failure, lastWord)
     this.options.onFinish?.(exit)
     Deferred.doneUnsafe(this.ended, exit)
   }

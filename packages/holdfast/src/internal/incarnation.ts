@@ -141,6 +141,13 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     }
   })
 
+  let isEndTold = false
+  const tellEnd = (error: ConnectionError.ConnectionError) => {
+    if (isEndTold) return
+    isEndTold = true
+    bulletin.event({ _tag: "Ended", incarnation: options.incarnation, error })
+  }
+
   const attachment: Attachment = {
     work: () => {
       writer.signal()
@@ -148,6 +155,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     },
     news: acknowledger.signal,
     end: (error, word) => {
+      tellEnd(error)
       decoder.handTo(deaf)
       lastWord = word
       Deferred.doneUnsafe(verdict, Exit.fail(error))
@@ -157,7 +165,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
   }
 
   const decided = (error: ConnectionError.ConnectionError) => {
-    bulletin.event({ _tag: "Ended", incarnation: options.incarnation, error })
+    tellEnd(error)
     options.onVerdict?.(error)
   }
 
