@@ -17,6 +17,7 @@ export default defineConfig({
       inPackage("protocol"),
       inPackage("holdfast"),
       inPackage("node"),
+      inPackage("testing"),
       project("examples", { include: ["examples/**/*.test.ts"] }),
       // What concerns the repository as a whole: tidiness, boundaries, public surface, documentation.
       project("repository", {

@@ -6,7 +6,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { root, tool } from "./Tool.ts"
 
-type Package = "protocol" | "holdfast" | "node"
+type Package = "protocol" | "holdfast" | "node" | "testing"
 
 const refusedByLint: ReadonlyArray<readonly [inPackage: Package, source: string, rule: string]> = [
   ["protocol", `import * as Fs from "node:fs"\nexport const x = Fs`, "no-nodejs-modules"],
@@ -32,6 +32,11 @@ const refusedByLint: ReadonlyArray<readonly [inPackage: Package, source: string,
   ["holdfast", `export const x = crypto.getRandomValues(new Uint8Array(1))`, "no-restricted-properties"],
   ["holdfast", `export const x = process.env`, "no-restricted-globals"],
   ["holdfast", `console.log("x")\nexport const x = 1`, "no-console"],
+  ["testing", `import * as Net from "node:net"\nexport const x = Net`, "no-nodejs-modules"],
+  ["testing", `import * as V from "vitest"\nexport const x = V`, "no-restricted-imports"],
+  ["testing", `import * as N from "@holdfast/node"\nexport const x = N`, "no-restricted-imports"],
+  ["testing", `export const x = Date.now()`, "no-restricted-globals"],
+  ["testing", `export const x = Math.random()`, "no-restricted-properties"],
   ["node", `import * as P from "@holdfast/protocol"\nexport const x = P`, "no-restricted-imports"],
   ["node", `import * as I from "holdfast/internal/x"\nexport const x = I`, "no-restricted-imports"],
   ["node", `import * as W from "ws"\nexport const x = W`, "no-restricted-imports"],
@@ -57,6 +62,10 @@ const allowed: ReadonlyArray<readonly [inPackage: Package, source: string]> = [
   [
     "holdfast",
     `import * as P from "@holdfast/protocol"\nimport * as F from "@holdfast/protocol/Frame"\nexport const x = [P, F]`
+  ],
+  [
+    "testing",
+    `import * as L from "holdfast/Link"\nimport { Effect } from "effect"\nexport const x = [L, Effect]`
   ],
   ["node", `import * as Net from "node:net"\nimport * as Fs from "node:fs/promises"\nexport const x = [Net, Fs]`],
   [
@@ -136,7 +145,7 @@ const workspaceCopy = () => {
     "test/tsconfig.json"
   ])
     copy(file)
-  for (const name of ["protocol", "holdfast", "node"]) {
+  for (const name of ["protocol", "holdfast", "node", "testing"]) {
     for (const file of ["package.json", "tsconfig.src.json", "tsconfig.test.json"]) copy(`packages/${name}/${file}`)
   }
   Fs.symlinkSync(Path.join(root, "node_modules"), Path.join(folder, "node_modules"))

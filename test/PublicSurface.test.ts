@@ -5,11 +5,11 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { root, tool } from "./Tool.ts"
 
-const packages = ["protocol", "holdfast", "node"] as const
+const packages = ["protocol", "holdfast", "node", "testing"] as const
 
 describe("the public surface", () => {
   beforeAll(async () => {
-    const { code, output } = await tool("tsc", ["-b", "packages/node/tsconfig.src.json"])
+    const { code, output } = await tool("tsc", ["-b", "packages/node/tsconfig.src.json", "packages/testing/tsconfig.src.json"])
     assert.strictEqual(code, 0, output)
   }, 120_000)
 

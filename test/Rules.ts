@@ -11,7 +11,7 @@ export type Rule = (file: SourceFile) => ReadonlyArray<string>
 
 const isCode = (path: string) => /\.(ts|mjs)$/.test(path)
 const isPublicModule = (path: string) => /^packages\/[^/]+\/src\/[^/]+\.ts$/.test(path)
-const ownsNoTime = (path: string) => /^packages\/(protocol|holdfast)\/(src|test)\//.test(path) && isCode(path)
+const ownsNoTime = (path: string) => /^packages\/(protocol|holdfast|testing)\/(src|test)\//.test(path) && isCode(path)
 
 /** Reports each line that matches, by what `say` makes of the match. */
 const eachLine = (file: SourceFile, pattern: RegExp, say: (found: string) => string): ReadonlyArray<string> =>

@@ -6,7 +6,7 @@ import * as Path from "node:path"
 import { fencesOf } from "../Fences.ts"
 import { root, run, tool } from "../Tool.ts"
 
-const packages = ["protocol", "holdfast", "node"] as const
+const packages = ["protocol", "holdfast", "node", "testing"] as const
 
 interface Packed {
   readonly name: string
@@ -21,7 +21,7 @@ describe("the packed packages", () => {
   beforeAll(async () => {
     // From nothing, so that no module is packed whose source is gone.
     for (const name of packages) Fs.rmSync(Path.join(root, "packages", name, "dist"), { recursive: true, force: true })
-    must(await tool("tsc", ["-b", "packages/node/tsconfig.src.json"]))
+    must(await tool("tsc", ["-b", "packages/node/tsconfig.src.json", "packages/testing/tsconfig.src.json"]))
     const workspaces = packages.flatMap((name) => ["-w", `packages/${name}`])
     const listing = must(
       await run("npm", ["pack", "--json", "--pack-destination", project, ...workspaces], root)
@@ -35,7 +35,12 @@ describe("the packed packages", () => {
   afterAll(() => Fs.rmSync(project, { recursive: true, force: true }))
 
   it("contain the build, the sources its maps point to, and nothing else", () => {
-    assert.deepEqual(packed.map((one) => one.name).toSorted(), ["@holdfast/node", "@holdfast/protocol", "holdfast"])
+    assert.deepEqual(packed.map((one) => one.name).toSorted(), [
+      "@holdfast/node",
+      "@holdfast/protocol",
+      "@holdfast/testing",
+      "holdfast"
+    ])
     for (const { name, files } of packed) {
       const paths = files.map((file) => file.path)
       for (const path of [
