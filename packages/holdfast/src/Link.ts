@@ -9,6 +9,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Predicate from "effect/Predicate"
 import * as Socket from "effect/socket/Socket"
 import * as ConnectionError from "./ConnectionError.ts"
+import { destroyOf } from "./internal/destroy.ts"
 
 /** A `Socket` that may do or tell more than others. */
 export interface Link extends Socket.Socket {
@@ -69,12 +70,7 @@ export const open = Effect.fnUntraced(function* (
   return {
     pull: Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes),
     write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
-    destroy:
-      link.destroy ??
-      // A socket that has lost its connection parks the close event for ever, so nobody waits for it.
-      writer
-        .write(new Socket.CloseEvent(destroyCode, "destroyed"))
-        .pipe(Effect.ignoreCause, Effect.forkIn(scope, { startImmediately: true }), Effect.asVoid),
+    destroy: destroyOf(link, writer, scope),
     progress: link.progress
   }
 })
@@ -125,6 +121,3 @@ const onlyBytes = (
 
 const textReceived = () =>
   ConnectionError.make(new ConnectionError.ProtocolViolated({ rule: "frames are binary, never text", by: "peer" }))
-
-/** A private WebSocket close code, so that the peer does not take it for an orderly end. TCP has no codes. */
-const destroyCode = 4000
