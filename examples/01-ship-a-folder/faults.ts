@@ -58,7 +58,7 @@ export const planPass = (seed: number, pass: number, spacingBytes: number): Effe
 
 /** A small folder is struck closer together, or it would have to be shipped thousands of times. */
 export const spacingBytesFor = (folderBytes: number): number =>
-  Math.round(Math.min(250_000, Math.max(16_000, folderBytes / 60)))
+  Math.round(Math.min(250_000, Math.max(2_000, folderBytes / 60)))
 
 const lasts: { readonly [Kind in FaultKind]?: readonly [number, number] } = {
   blackholeBoth: [1_000, 2_000],

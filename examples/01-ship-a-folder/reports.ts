@@ -36,7 +36,7 @@ export type TallyCounts = typeof TallyCounts.Type
 /** How things stand, a few times a second. */
 export const Snapshot = Schema.TaggedStruct("Snapshot", {
   state: Schema.String,
-  roundTripMs: Schema.NullOr(Schema.Number),
+  roundTripMs: Schema.NullOr(Schema.Finite),
   out: Sent,
   in: TallyCounts
 })

@@ -32,5 +32,5 @@ it.effect("strikes with every kind in each pass, and ends at least ten incarnati
 )
 
 it("strikes closer together in a small folder, within bounds", () => {
-  assert.deepStrictEqual([0, 1_200_000, 1e9].map(spacingBytesFor), [16_000, 20_000, 250_000])
+  assert.deepStrictEqual([0, 1_200_000, 1e9].map(spacingBytesFor), [2_000, 20_000, 250_000])
 })
