@@ -33,8 +33,10 @@ export interface RawLink {
 }
 
 /** Dials; the link lives as long as the scope. */
-export const dial = Effect.fnUntraced(function* (network: { readonly newLink: () => Link.Link }) {
-  const link = yield* Link.open(network.newLink())
+export const dial = (network: { readonly newLink: () => Link.Link }) => Effect.map(Link.open(network.newLink()), speak)
+
+/** Speaks in frames over a link. */
+export const speak = (link: Link.Opened): RawLink => {
   const frames: Array<Frame.Control | Data> = []
   const decoder = new Decoder.Decoder(65_536, {
     data: (_channel, offset, bytes) => void frames.push({ _tag: "Data", offset, bytes: bytes.slice() }),
@@ -44,7 +46,7 @@ export const dial = Effect.fnUntraced(function* (network: { readonly newLink: ()
     while (frames.length === 0) for (const chunk of yield* link.pull) decoder.push(chunk)
     return frames.shift()!
   })
-  const raw: RawLink = {
+  return {
     send: (...parts) =>
       link.write([Buffer.concat(parts.map((part) => (part instanceof Uint8Array ? part : Frame.encode(part))))]),
     next,
@@ -61,8 +63,7 @@ export const dial = Effect.fnUntraced(function* (network: { readonly newLink: ()
     }),
     destroy: link.destroy
   }
-  return raw
-})
+}
 
 export const hello = (parts: Partial<Handshake.Hello> = {}): Handshake.Hello => ({
   _tag: "Hello",

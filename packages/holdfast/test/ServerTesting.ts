@@ -10,6 +10,8 @@ import { crypto, flowing, Plain } from "./SessionTesting.ts"
 
 export type ServerSession = Session.Session<Uint8Array, Uint8Array>
 
+export type Server = Effect.Success<ReturnType<typeof start>>
+
 export interface Options<P = never> extends Session.ServerOptions<P, never> {
   /** Default: hands the session to `next`, and lasts until the session ends. */
   readonly handler?: ((session: ServerSession) => Effect.Effect<unknown, unknown, P>) | undefined
@@ -92,11 +94,12 @@ export const port = Effect.fnUntraced(function* (network: MemoryLink.Network) {
   })
 })
 
+/** A network whose server sees its links changed. */
+export const behind = (network: MemoryLink.Network, change: (link: Link.Link) => Link.Link) => {
+  const run: typeof network.server.run = (handler) => network.server.run((socket) => handler(change(socket)))
+  return { server: { ...network.server, run } }
+}
+
 /** A network that tells where each connection comes from. */
-export const from = (network: MemoryLink.Network, address: () => string) => ({
-  server: {
-    ...network.server,
-    run: ((handler) =>
-      network.server.run((socket) => handler({ ...socket, peer: address() } as Link.Link))) as typeof network.server.run
-  }
-})
+export const from = (network: MemoryLink.Network, address: () => string) =>
+  behind(network, (link) => ({ ...link, peer: address() }))

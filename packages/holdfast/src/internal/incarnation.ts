@@ -36,7 +36,7 @@ export interface Options {
 }
 
 /** Runs until the link ends, with the reason. */
-export const run = Effect.fn("holdfast.incarnation")(function*(options: Options) {
+export const run = Effect.fn("holdfast.incarnation")(function* (options: Options) {
   const { conversation, wire } = options
   const { bulletin, peer } = conversation
   const { decoder, link } = wire
@@ -93,7 +93,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     return ended === undefined ? Effect.void : Effect.fail(ended)
   })
 
-  const read = Effect.gen(function*() {
+  const read = Effect.gen(function* () {
     let frame = decoder.frameCount
     let wasInside = false
     let onInput = options.onInput
@@ -116,7 +116,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     }
   })
 
-  const write = Effect.gen(function*() {
+  const write = Effect.gen(function* () {
     while (true) {
       yield* writer.wait
       yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
@@ -132,7 +132,7 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     }
   })
 
-  const acknowledge = Effect.gen(function*() {
+  const acknowledge = Effect.gen(function* () {
     while (true) {
       yield* acknowledger.wait
       peer.announce()
@@ -191,12 +191,21 @@ export const run = Effect.fn("holdfast.incarnation")(function*(options: Options)
     acknowledge,
     watchdog.run,
     Effect.flatMap(frames.run, ({ missingFor }) =>
-      violated({ _tag: "Violation", rule: "frame-time", detail: `a frame is incomplete after ${Duration.format(missingFor)}` })),
-    conversation.awaitFact(() => conversation.isDrained).pipe(
-      Effect.andThen(Effect.suspend(() => conversation.isDrained ? goneAway(conversation) : Effect.never))
+      violated({
+        _tag: "Violation",
+        rule: "frame-time",
+        detail: `a frame is incomplete after ${Duration.format(missingFor)}`
+      })
     ),
+    conversation
+      .awaitFact(() => conversation.isDrained)
+      .pipe(Effect.andThen(Effect.suspend(() => (conversation.isDrained ? goneAway(conversation) : Effect.never)))),
     Deferred.await(verdict)
   ]).pipe(
+    Effect.catchDefect((defect) => {
+      conversation.finish(Exit.die(defect), { code: "Failed", epoch: 0, detail: "a defect on the other side" })
+      return Effect.fail(conversation.failure())
+    }),
     Effect.catch((error) => {
       decided(error)
       const standing = lastWord?.code === "Fenced" ? [] : peer.positions()
@@ -218,7 +227,7 @@ const sayLast = (
   const frame = lastWord === undefined ? lastFrame(error) : { _tag: "Close" as const, ...lastWord }
   if (frame === undefined) return Effect.fail(error)
   return Effect.timeoutOption(before, lastWriteTimeout).pipe(
-    Effect.flatMap((isDone) => Option.isSome(isDone) ? wire.sayLast(frame) : Effect.void),
+    Effect.flatMap((isDone) => (Option.isSome(isDone) ? wire.sayLast(frame) : Effect.void)),
     Effect.ignore,
     Effect.andThen(Effect.fail(error))
   )
@@ -240,7 +249,8 @@ const lastFrame = ({ message, reason }: ConnectionError.ConnectionError): Frame.
 
 const goneAway = (conversation: Conversation) => {
   const retryAfter = Option.map(Option.fromUndefinedOr(conversation.goingAway), ({ retryAfterMillis }) =>
-    Duration.millis(retryAfterMillis))
+    Duration.millis(retryAfterMillis)
+  )
   return Effect.fail(ConnectionError.make(new ConnectionError.GoneAway({ retryAfter })))
 }
 
@@ -311,11 +321,14 @@ const picture = ({ conversation, incarnation, opened }: Options) => {
     flow: ({ receive, send }: Peer.Peer) => {
       const isAwaitingCredit = send.isWaitingForCredit
       const isConsumerSlow = receive.received >= receive.limit
-      if (isAwaitingCredit === (creditAwaitedSince !== undefined) && isConsumerSlow === (consumerSlowSince !== undefined)) {
+      if (
+        isAwaitingCredit === (creditAwaitedSince !== undefined) &&
+        isConsumerSlow === (consumerSlowSince !== undefined)
+      ) {
         return
       }
-      creditAwaitedSince = isAwaitingCredit ? creditAwaitedSince ?? wall() : undefined
-      consumerSlowSince = isConsumerSlow ? consumerSlowSince ?? wall() : undefined
+      creditAwaitedSince = isAwaitingCredit ? (creditAwaitedSince ?? wall()) : undefined
+      consumerSlowSince = isConsumerSlow ? (consumerSlowSince ?? wall()) : undefined
       publish()
     }
   }

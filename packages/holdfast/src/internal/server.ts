@@ -46,7 +46,7 @@ export const serve =
         const registry = new Registry(options.limits ?? {})
         // Handlers and expiries live on while the server drains, so their scope is made first and closed last.
         const background = yield* Scope.fork(yield* Effect.scope)
-        const tell = yield* teller(options.onEvent)
+        const tell = yield* teller(options.onEvent, background)
         const at = () => clock.currentTimeMillisUnsafe()
 
         const newConversation = Effect.fnUntraced(function* (onFinish: (exit: Ended) => void) {
@@ -141,7 +141,6 @@ export const serve =
             const { conversation, id } = member
             const incarnation = ++member.incarnation
             if (opened === "Resumed") tell({ _tag: "SessionResumed", at: at(), session: id, incarnation })
-            if (conversation.exit !== undefined) return ended(member, incarnation, conversation.failure())
             member.expiry?.interruptUnsafe()
             return Incarnation.run({
               conversation,
@@ -155,8 +154,7 @@ export const serve =
               onVerdict: (error) => tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
             }).pipe(
               Effect.scoped,
-              Effect.catch((error) => ended(member, incarnation, error)),
-              Effect.catchDefect((defect) => Effect.sync(() => conversation.finish(Exit.die(defect), failed(defect))))
+              Effect.catch((error) => ended(member, incarnation, error))
             )
           })
 
@@ -293,15 +291,25 @@ const failed = (error: unknown): LastWord => ({
   detail: error instanceof Error ? error.message : String(error)
 })
 
-/** Hands events to the user, one at a time; those that wait too long go. */
-const teller = Effect.fnUntraced(function* (onEvent: ((event: ServerEvent) => Effect.Effect<void>) | undefined) {
+/** Hands events to the user, one at a time; those that wait too long go. In the end it waits for the last ones. */
+const teller = Effect.fnUntraced(function* (
+  onEvent: ((event: ServerEvent) => Effect.Effect<void>) | undefined,
+  background: Scope.Scope
+) {
   if (onEvent === undefined) return (_event: ServerEvent): void => {}
-  const queue = yield* Queue.sliding<ServerEvent>(eventsMax)
-  yield* Queue.take(queue).pipe(
-    Effect.flatMap((event) => Effect.suspend(() => onEvent(event))),
-    Effect.catchDefect((defect) => Effect.logError("onEvent died", defect)),
+  const queue = yield* Queue.sliding<ServerEvent, Cause.Done>(eventsMax)
+  const telling = yield* Queue.take(queue).pipe(
+    Effect.flatMap((event) =>
+      Effect.catchCause(
+        Effect.suspend(() => onEvent(event)),
+        (cause) => Effect.logError("onEvent failed", cause)
+      )
+    ),
     Effect.forever,
-    Effect.forkScoped
+    Effect.forkIn(background)
+  )
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(Queue.end(queue), Effect.timeoutOption(Fiber.await(telling), Wire.farewellTimeout))
   )
   return (event: ServerEvent): void => {
     Queue.offerUnsafe(queue, event)
