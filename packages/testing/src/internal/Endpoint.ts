@@ -108,7 +108,7 @@ export class Endpoint {
   }
 
   read(bytesMax: number): ReadonlyArray<Uint8Array> {
-    const chunks = this.receiver.read(bytesMax)
+    const chunks = this.receiver.read(bytesMax, this.now)
     if (this.life === "open" && this.receiver.isWindowOpened && !this.isSevered) this.acknowledge(false, true)
     return chunks
   }

@@ -1,5 +1,6 @@
 /** The receiving half of a connection: what arrived and was not read, and how much more may come. */
 import type { Segment } from "./Path.ts"
+import type { Micros } from "./World.ts"
 
 export class Receiver {
   /** Everything below has arrived. */
@@ -11,9 +12,10 @@ export class Receiver {
   private taken = 0
   private capacity: number
   private readonly capacityMax: number
-  private readSinceGrowth = 0
   private buffered: Array<Uint8Array> = []
   private first = 0
+  private readSince: Micros = 0
+  private readBytes = 0
 
   constructor(capacity: number, capacityMax: number) {
     this.capacity = capacity
@@ -63,32 +65,35 @@ export class Receiver {
   }
 
   /** What the program takes, so many bytes at most. */
-  read(bytesMax: number): ReadonlyArray<Uint8Array> {
+  read(bytesMax: number, now: Micros): ReadonlyArray<Uint8Array> {
     const out: Array<Uint8Array> = []
-    let room = bytesMax
-    while (room > 0) {
+    let bytes = 0
+    while (bytes < bytesMax) {
       const chunk = this.buffered[this.first]
       if (chunk === undefined) break
-      const part = chunk.length <= room ? chunk : chunk.subarray(0, room)
-      if (part === chunk) this.first++
-      else this.buffered[this.first] = chunk.subarray(room)
+      const part = chunk.subarray(0, bytesMax - bytes)
+      if (part.length === chunk.length) this.first++
+      else this.buffered[this.first] = chunk.subarray(part.length)
       out.push(part)
-      room -= part.length
+      bytes += part.length
     }
-    if (this.first > 64) this.buffered = this.buffered.slice(this.first)
-    if (this.first > 64) this.first = 0
-    const bytes = bytesMax - room
+    this.buffered = this.buffered.slice(this.first)
+    this.first = 0
     this.taken += bytes
-    this.grow(bytes)
+    this.grow(bytes, now)
     return out
   }
 
-  /** A program that keeps reading gets a larger buffer. */
-  private grow(bytes: number): void {
-    this.readSinceGrowth += bytes
-    if (this.readSinceGrowth < this.capacity || this.capacity >= this.capacityMax) return
+  /** A program that reads half of it within a quarter of a second gets a larger one. */
+  private grow(bytes: number, now: Micros): void {
+    if (now - this.readSince > growthInterval) {
+      this.readSince = now
+      this.readBytes = 0
+    }
+    this.readBytes += bytes
+    if (this.readBytes * 2 < this.capacity) return
     this.capacity = Math.min(this.capacityMax, this.capacity * 2)
-    this.readSinceGrowth = 0
+    this.readBytes = 0
   }
 
   private get arrivedBytes(): number {
@@ -97,3 +102,4 @@ export class Receiver {
 }
 
 const windowUpdateMin = 1448
+const growthInterval: Micros = 250_000
