@@ -15,14 +15,14 @@ interface Way {
   /** What the server's program does with what it accepts. */
   readonly serve: (socket: Socket.Socket, got: (bytes: number) => void) => Effect.Effect<void, unknown, Scope.Scope>
   /** What the client does after its write. */
-  readonly then: "waits" | "ends and waits" | "closes" | "resets"
+  readonly client: "waits" | "ends and waits" | "closes" | "resets"
   /** What befalls the server afterwards, and when. */
   readonly after?: Fault.Timed
   readonly told: string
   readonly got: number
 }
 
-const lose = ({ after, during, serve, then }: Way) =>
+const lose = ({ after, during, serve, client: does }: Way) =>
   simulate(
     Effect.fnUntraced(function* (network, client, server) {
       const accepted = yield* accepting(server)
@@ -39,9 +39,9 @@ const lose = ({ after, during, serve, then }: Way) =>
           const believer = yield* mine(believing(network, link))
           yield* believer.opened.write([new Uint8Array(bytesWritten)])
           if (after !== undefined) yield* network.play([after])
-          if (then === "ends and waits") yield* Effect.scoped(link.writer)
-          if (then === "resets") yield* believer.opened.destroy
-          if (then === "closes" || then === "resets") yield* Scope.close(scope, Exit.void)
+          if (does === "ends and waits") yield* Effect.scoped(link.writer)
+          if (does === "resets") yield* believer.opened.destroy
+          if (does === "closes" || does === "resets") yield* Scope.close(scope, Exit.void)
           else yield* Effect.sleep("3 seconds")
           yield* Effect.sleep("3 seconds")
           const how = believer.ended?.how
@@ -88,21 +88,21 @@ const ways: ReadonlyArray<Way> = [
   {
     fault: "A1: the server ends at once and never reads; the client only writes",
     serve: endUnread,
-    then: "waits",
+    client: "waits",
     told: "no error",
     got: 0
   },
   {
     fault: "A2: the same, and the client ends, too",
     serve: endUnread,
-    then: "ends and waits",
+    client: "ends and waits",
     told: "no error",
     got: 0
   },
   {
     fault: "A3: the server ends, and closes with unread input 300 ms later",
     serve: (socket, got) => Effect.andThen(endUnread(socket, got), closeAfter("300 millis", "close")(socket, got)),
-    then: "ends and waits",
+    client: "ends and waits",
     told: "no error",
     got: 0
   },
@@ -110,7 +110,7 @@ const ways: ReadonlyArray<Way> = [
     fault: "A4: the server reads 10,000 bytes and ends",
     during: Fault.slowReader("server", 100_000),
     serve: readSome,
-    then: "waits",
+    client: "waits",
     told: "no error",
     got: 10_000
   },
@@ -118,7 +118,7 @@ const ways: ReadonlyArray<Way> = [
     fault: "B1: the server is frozen before it accepts; the client closes; SIGKILL",
     during: Fault.freeze("server"),
     serve: hold,
-    then: "closes",
+    client: "closes",
     after: killed(1000),
     told: "no error",
     got: 0
@@ -126,7 +126,7 @@ const ways: ReadonlyArray<Way> = [
   {
     fault: "B3: accepted and not read; the client closes; SIGKILL",
     serve: hold,
-    then: "closes",
+    client: "closes",
     after: killed(1000),
     told: "no error",
     got: 0
@@ -135,7 +135,7 @@ const ways: ReadonlyArray<Way> = [
     fault: "B4: as B1, but the client ends and waits",
     during: Fault.freeze("server"),
     serve: hold,
-    then: "ends and waits",
+    client: "ends and waits",
     after: killed(1000),
     told: "ECONNRESET",
     got: 0
@@ -143,25 +143,25 @@ const ways: ReadonlyArray<Way> = [
   {
     fault: "C1: the server closes with unread input; the client waits",
     serve: closeAfter("200 millis", "close"),
-    then: "waits",
+    client: "waits",
     told: "ECONNRESET",
     got: 0
   },
   {
     fault: "C2: the same, and the client closes at once",
     serve: closeAfter("200 millis", "close"),
-    then: "closes",
+    client: "closes",
     told: "no error",
     got: 0
   },
   {
     fault: "C3: the server resets; the client ends and waits",
     serve: closeAfter("200 millis", "reset"),
-    then: "ends and waits",
+    client: "ends and waits",
     told: "ECONNRESET",
     got: 0
   },
-  { fault: "D1: the client resets after its write", serve: hold, then: "resets", told: "no error", got: 0 }
+  { fault: "D1: the client resets after its write", serve: hold, client: "resets", told: "no error", got: 0 }
 ]
 
 export const losing: ReadonlyArray<Row> = ways.map((way) =>
