@@ -14,6 +14,8 @@ import * as Dns from "node:dns"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import * as Connection from "./internal/connection.ts"
+import type * as Kernel from "./Kernel.ts"
+import type { KernelOptions } from "./KernelOptions.ts"
 import { isLoopback, PlaintextRefused } from "./Plaintext.ts"
 
 /**
@@ -23,12 +25,12 @@ import { isLoopback, PlaintextRefused } from "./Plaintext.ts"
  *   forgotten, so no later byte of ours reaches the peer. What had already reached the peer's kernel stays readable
  *   there. A unix socket knows no reset: it is closed, and the peer may read what was in flight.
  * - `progress` tells the bytes that Node still holds (`writableLength`), where a chunk counts until the kernel has all
- *   of it; the kernel's queue is not part of it.
+ *   of it, and what the kernel knows of the rest where it can be asked (`Kernel.report`): its `source` says which.
  * - `peer` is the remote address without the port, `undefined` for unix sockets and before the connection is up.
  */
 export interface NodeLink extends Link.Link {
   readonly destroy: Effect.Effect<void>
-  readonly progress: () => { readonly queuedBytes: number }
+  readonly progress: () => Kernel.Report
   readonly peer: string | undefined
 }
 
@@ -36,6 +38,8 @@ export interface NodeLink extends Link.Link {
 export interface TcpOptions extends Net.TcpNetConnectOpts {
   /** Dial outside loopback although nothing is encrypted. Default: false. */
   readonly plaintext?: boolean | undefined
+  /** Options of the kernel. One that cannot be set fails the reader with a `SocketOpenError`. */
+  readonly kernel?: KernelOptions | undefined
 }
 
 /** Where to connect to, and whom to trust, as `tls.connect` takes it. */
@@ -43,6 +47,8 @@ export interface TlsOptions extends Omit<Tls.ConnectionOptions, "socket" | "path
   /** Name or address of the server. Default: `localhost`. */
   readonly host?: string | undefined
   readonly port: number
+  /** Options of the kernel. One that cannot be set fails the reader with a `SocketOpenError`. */
+  readonly kernel?: KernelOptions | undefined
 }
 
 /**
@@ -65,13 +71,17 @@ export interface TlsOptions extends Omit<Tls.ConnectionOptions, "socket" | "path
 export const tcp = (options: TcpOptions): Effect.Effect<NodeLink> =>
   Connection.dialled((own) =>
     Effect.suspend(() => {
-      const { plaintext, ...connect } = options
+      const { kernel, plaintext, ...connect } = options
       const host = options.host ?? "localhost"
-      if (plaintext === true) return Connection.opened(own(dial(connect)), "connect")
+      const open = (connect: Net.TcpNetConnectOpts) =>
+        Effect.flatMap(Connection.opened(own(dial(connect)), "connect"), (socket) =>
+          Connection.configured(socket, kernel)
+        )
+      if (plaintext === true) return open(connect)
       if (Net.isIP(host) !== 0 && !isLoopback(host)) {
         return Connection.failed(new PlaintextRefused({ host, address: host }))
       }
-      return Connection.opened(own(dial({ ...connect, lookup: onlyLoopback(connect.lookup) })), "connect")
+      return open({ ...connect, lookup: onlyLoopback(connect.lookup) })
     })
   )
 
@@ -82,15 +92,18 @@ export const tcp = (options: TcpOptions): Effect.Effect<NodeLink> =>
 export const tls = (options: TlsOptions): Effect.Effect<NodeLink> =>
   Connection.dialled((own) =>
     Effect.suspend(() => {
-      const { host = "localhost", port, ...secure } = options
+      const { host = "localhost", kernel, port, ...secure } = options
       const lookup = options.lookup === undefined ? {} : { lookup: options.lookup }
       const servername = options.servername ?? (Net.isIP(host) === 0 ? host : undefined)
       // A socket of our own below the encryption: only a plain TCP socket can be reset.
       const transport = own(dial({ host, port, ...lookup }))
-      return Effect.flatMap(Connection.opened(transport, "connect"), (socket) =>
-        Connection.opened(
-          Tls.connect({ ...secure, socket, host, ...(servername === undefined ? {} : { servername }) }),
-          "secureConnect"
+      return Connection.opened(transport, "connect").pipe(
+        Effect.flatMap((socket) => Connection.configured(socket, kernel)),
+        Effect.flatMap((socket) =>
+          Connection.opened(
+            Tls.connect({ ...secure, socket, host, ...(servername === undefined ? {} : { servername }) }),
+            "secureConnect"
+          )
         )
       )
     })

@@ -11,6 +11,7 @@ import { promises as Dns } from "node:dns"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import * as Connection from "./internal/connection.ts"
+import * as KernelOptions from "./KernelOptions.ts"
 import { isLoopback, PlaintextRefused } from "./Plaintext.ts"
 
 type Server = SocketServer.SocketServer["Service"]
@@ -25,6 +26,8 @@ export interface TcpOptions extends Net.ServerOpts {
   readonly backlog?: number | undefined
   /** Bind outside loopback although nothing is encrypted. Default: false. */
   readonly plaintext?: boolean | undefined
+  /** Options of the kernel for every connection. One that cannot be set fails the listening. */
+  readonly kernel?: KernelOptions.KernelOptions | undefined
 }
 
 /** Where to listen, and as whom. The certificate protects the session's secret, so any address may be bound. */
@@ -37,10 +40,11 @@ export interface TlsOptions extends Omit<TcpOptions, "plaintext">, Tls.TlsOption
 export const makeTcp = Effect.fnUntraced(function* (
   options: TcpOptions
 ): Effect.fn.Return<Server, SocketServer.SocketServerError | PlaintextRefused, Scope.Scope> {
-  const { host = "127.0.0.1", plaintext, ...listen } = options
+  const { host = "127.0.0.1", kernel, plaintext, ...listen } = options
   const address = yield* resolve(host)
   if (plaintext !== true && !isLoopback(address)) return yield* new PlaintextRefused({ host, address })
-  return links(yield* NodeSocketServer.make({ ...listen, host: address, noDelay: true }))
+  yield* checked(kernel)
+  return links(yield* NodeSocketServer.make({ ...listen, host: address, noDelay: true }), kernel)
 })
 
 /**
@@ -48,15 +52,18 @@ export const makeTcp = Effect.fnUntraced(function* (
  * `handshakeTimeout` (milliseconds, default 10,000; Node's own is 120,000) is closed.
  */
 export const makeTls = (options: TlsOptions): Effect.Effect<Server, SocketServer.SocketServerError, Scope.Scope> => {
-  const { host = "127.0.0.1", ...listen } = options
-  return Effect.map(NodeSocketServer.makeTls({ handshakeTimeout: 10_000, ...listen, host, noDelay: true }), links)
+  const { host = "127.0.0.1", kernel, ...listen } = options
+  return checked(kernel).pipe(
+    Effect.andThen(NodeSocketServer.makeTls({ handshakeTimeout: 10_000, ...listen, host, noDelay: true })),
+    Effect.map((server) => links(server, kernel))
+  )
 }
 
 /** Listens on a unix socket. Node removes the file when the listener is released; one left by a crash is in the way. */
 export const makeUnix = (
   options: Net.ServerOpts & { readonly path: string }
 ): Effect.Effect<Server, SocketServer.SocketServerError, Scope.Scope> =>
-  Effect.map(NodeSocketServer.make(options), links)
+  Effect.map(NodeSocketServer.make(options), (server) => links(server, undefined))
 
 /** {@link makeTcp} as a layer. */
 export const layerTcp = (
@@ -75,16 +82,25 @@ export const layerUnix = (
   Layer.effect(SocketServer.SocketServer, makeUnix(options))
 
 /** The same server, handing out links. */
-const links = (server: Server): Server => ({
+const links = (server: Server, options: KernelOptions.KernelOptions | undefined): Server => ({
   address: server.address,
-  run: (handler) => server.run(() => Effect.scoped(Effect.flatMap(accept, handler)))
+  run: (handler) => server.run(() => Effect.scoped(Effect.flatMap(accept(options), handler)))
 })
 
 /** `run` puts each connection into its handler's context; that is the way to the socket itself. */
-const accept = Effect.contextWith((context: Context.Context<Scope.Scope>) => {
-  const stream = Context.getUnsafe(context, NodeSocket.NetSocket)
-  return Connection.accepted(stream, stream instanceof Tls.TLSSocket ? below(stream) : stream)
-})
+const accept = (options: KernelOptions.KernelOptions | undefined) =>
+  Effect.contextWith((context: Context.Context<Scope.Scope>) => {
+    const stream = Context.getUnsafe(context, NodeSocket.NetSocket)
+    const transport = stream instanceof Tls.TLSSocket ? below(stream) : stream
+    const link = Connection.accepted(stream, transport)
+    // They were tried before the first connection came, so a refusal now is a defect.
+    return options === undefined ? link : Effect.tap(link, Effect.orDie(KernelOptions.set(transport, options)))
+  })
+
+const checked = (
+  options: KernelOptions.KernelOptions | undefined
+): Effect.Effect<void, SocketServer.SocketServerError> =>
+  options === undefined ? Effect.void : Effect.mapError(KernelOptions.check(options), openError)
 
 /**
  * The TCP socket below a TLS stream that a server accepted; only that one can be reset. Node has kept it in `_parent`
@@ -98,5 +114,8 @@ const below = (stream: Tls.TLSSocket): Net.Socket => {
 const resolve = (host: string): Effect.Effect<string, SocketServer.SocketServerError> =>
   Effect.tryPromise({
     try: () => Dns.lookup(host).then(({ address }) => address),
-    catch: (cause) => new SocketServer.SocketServerError({ reason: new SocketServer.SocketServerOpenError({ cause }) })
+    catch: openError
   })
+
+const openError = (cause: unknown) =>
+  new SocketServer.SocketServerError({ reason: new SocketServer.SocketServerOpenError({ cause }) })

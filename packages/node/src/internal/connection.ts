@@ -7,6 +7,8 @@ import { constVoid } from "effect/Function"
 import * as Socket from "effect/socket/Socket"
 import type { Socket as NetSocket } from "node:net"
 import { TLSSocket } from "node:tls"
+import * as Kernel from "../Kernel.ts"
+import * as KernelOptions from "../KernelOptions.ts"
 import type { NodeLink } from "../NodeLink.ts"
 
 /**
@@ -26,6 +28,15 @@ export const dialled = (
       })
     )
   })
+
+/** Sets the options on a socket that has just been connected. */
+export const configured = <S extends NetSocket>(
+  socket: S,
+  options: KernelOptions.KernelOptions | undefined
+): Effect.Effect<S, Socket.SocketError> =>
+  options === undefined
+    ? Effect.succeed(socket)
+    : KernelOptions.set(socket, options).pipe(Effect.catch(failed), Effect.as(socket))
 
 /** A link over a connection that is up. It can be destroyed before anybody reads from it, and is if nobody does. */
 export const accepted = (stream: NetSocket, transport: NetSocket): Effect.Effect<NodeLink, never, Scope.Scope> =>
@@ -62,7 +73,7 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
   return Effect.map(NodeSocket.fromDuplex(up), (socket) => ({
     ...socket,
     destroy,
-    progress: () => ({ queuedBytes: wire.stream?.writableLength ?? 0 }),
+    progress: () => (wire.stream === undefined ? nothingYet : Kernel.report(wire.stream)),
     get peer() {
       return wire.peer
     }
@@ -120,3 +131,5 @@ const finish = (stream: NetSocket, destroy: Effect.Effect<void>): Effect.Effect<
   }).pipe(Effect.interruptible, Effect.timeoutOrElse({ duration: lingerMax, orElse: () => destroy }))
 
 const lingerMax = "1 second"
+
+const nothingYet: Kernel.Report = { source: "node", queuedBytes: 0 }
