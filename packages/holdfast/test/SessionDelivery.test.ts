@@ -1,35 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
-import type * as MemoryLink from "./MemoryLink.ts"
+import { harm } from "./SessionHarm.ts"
 import { begin, below, inScope, large, numbered, pair, pairOf, steady, tagOf, upOf } from "./SessionPair.ts"
 import { Large } from "./SessionSchemas.ts"
 import { bytes, collect, flowing, settle } from "./SessionTesting.ts"
-
-const harms = ["reset", "bytes", "fin", "half-open", "deaf", "blackhole"] as const
-
-/** Harms the latest link. */
-const harm = Effect.fnUntraced(function* (network: MemoryLink.Network) {
-  const wire = network.wire()
-  const kind = harms[yield* below(harms.length)]!
-  const direction = (yield* below(2)) === 0 ? wire.toServer : wire.toClient
-  switch (kind) {
-    case "reset":
-      return wire.cut()
-    case "bytes":
-      return direction.cutAfter(1 + (yield* below(3000)))
-    case "fin":
-      direction.stall(true) // without reading what is under way
-      return wire.close((yield* below(2)) === 0 ? "server" : "client")
-    case "half-open":
-      wire.toClient.blackhole(true)
-      return wire.cut() // the client never hears of it
-    case "deaf":
-      return direction.blackhole(true)
-    case "blackhole":
-      return wire.blackhole(true)
-  }
-})
 
 /** Both ends send numbered messages of random sizes while links are harmed; succeeds when all was taken. */
 const storm = Effect.fnUntraced(function* (messages: number, incarnations: number) {
