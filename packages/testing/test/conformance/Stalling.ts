@@ -78,10 +78,8 @@ const stalled = (socket: Partial<SimHost.DialOptions>) =>
         deadline: writes.deadlineAt === undefined ? "never" : writes.deadlineAt / 1000,
         longestWrite: writes.longest / 1000,
         ...inBuffers,
-        told:
-          believer.ended === undefined
-            ? "nothing"
-            : `${believer.ended.how} at ${(believer.ended.at / 1000).toFixed(1)} s`
+        told: believer.ended?.how ?? "nothing",
+        seconds: (believer.ended?.at ?? 0) / 1000
       }
     }),
     loopback
