@@ -14,7 +14,7 @@ class User extends Context.Service<User, { readonly name: string }>()("test/User
 const byName = ({ credentials }: Session.Applicant) => {
   const name = Redacted.value(credentials)
   return name === ""
-    ? Effect.fail(new Error("say who you are"))
+    ? Effect.fail("say who you are")
     : Effect.succeed(Session.authorized(name, Context.make(User, { name })))
 }
 

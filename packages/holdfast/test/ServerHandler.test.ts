@@ -96,7 +96,7 @@ describe("Session: the handler of a server", () => {
   )
 
   for (const [what, handler, detail] of [
-    ["a failure", () => Effect.fail(new Error("no disk")), "no disk"],
+    ["a failure", () => Effect.fail("no disk"), "no disk"],
     ["a defect", () => Effect.die("a bug"), "a bug"],
     [
       "a throw",

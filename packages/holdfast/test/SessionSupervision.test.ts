@@ -71,7 +71,7 @@ describe("A session that is not up yet", () => {
     inScope(
       Effect.gen(function* () {
         const network = yield* MemoryLink.make()
-        yield* serve(network, { authorize: () => Effect.fail(new Error("who are you?")) })
+        yield* serve(network, { authorize: () => Effect.fail("who are you?") })
         const client = yield* connect(network, { policy: steady })
         const pending = yield* operations(client)
         yield* settle
@@ -140,10 +140,10 @@ describe("Each attempt", () => {
         const client = yield* connect(network, {
           policy: steady,
           link: Effect.suspend(() =>
-            ++links === 1 ? Effect.fail(new Error("no address")) : Effect.succeed(network.link)
+            ++links === 1 ? Effect.fail("no address") : Effect.succeed(network.link)
           ) as never,
           credentials: Effect.suspend(() =>
-            ++tokens === 1 ? Effect.fail(new Error("no token")) : Effect.succeed(Redacted.make(`token ${tokens}`))
+            ++tokens === 1 ? Effect.fail("no token") : Effect.succeed(Redacted.make(`token ${tokens}`))
           )
         })
         yield* TestClock.adjust("2 seconds")

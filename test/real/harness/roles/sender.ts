@@ -68,7 +68,7 @@ const watching = Effect.gen(function* () {
     const told = fact(event)
     return told === undefined ? Effect.void : report(told)
   })
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 const Client = Numbers.layer({
