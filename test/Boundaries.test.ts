@@ -53,6 +53,21 @@ const refusedByLint: ReadonlyArray<readonly [inPackage: Package, source: string,
   ["node", `${"export {}\n".repeat(401)}export const x = 1`, "max-lines"]
 ]
 
+/** What a dialect must not do, although its package may. */
+const refusedInDialects: ReadonlyArray<readonly [source: string, rule: string]> = [
+  [`import { Effect } from "effect"\nexport const x = Effect`, "no-restricted-imports"],
+  [`import * as Clock from "effect/Clock"\nexport const x = Clock`, "no-restricted-imports"],
+  [`import * as Random from "effect/Random"\nexport const x = Random`, "no-restricted-imports"],
+  [`export const x = Date.now()`, "no-restricted-globals"],
+  [`export const x = crypto.subtle`, "no-restricted-globals"],
+  [`export const x = queueMicrotask`, "no-restricted-globals"],
+  [`export const x = Math.random()`, "no-restricted-properties"]
+]
+
+const allowedInDialects =
+  `import * as Schema from "effect/Schema"\nimport * as Result from "effect/Result"\n` +
+  `import * as SchemaBinary from "effect/encoding/SchemaBinary"\nexport const x = [Schema, Result, SchemaBinary]`
+
 const allowed: ReadonlyArray<readonly [inPackage: Package, source: string]> = [
   ["protocol", `import { x } from "./internal/other.ts"\nexport const y = x + Math.floor(1.5)`],
   [
@@ -63,10 +78,7 @@ const allowed: ReadonlyArray<readonly [inPackage: Package, source: string]> = [
     "holdfast",
     `import * as P from "@holdfast/protocol"\nimport * as F from "@holdfast/protocol/Frame"\nexport const x = [P, F]`
   ],
-  [
-    "testing",
-    `import * as L from "holdfast/Link"\nimport { Effect } from "effect"\nexport const x = [L, Effect]`
-  ],
+  ["testing", `import * as L from "holdfast/Link"\nimport { Effect } from "effect"\nexport const x = [L, Effect]`],
   ["node", `import * as Net from "node:net"\nimport * as Fs from "node:fs/promises"\nexport const x = [Net, Fs]`],
   [
     "node",
@@ -102,6 +114,21 @@ describe("the linter", () => {
       )
       assert.deepEqual(here, [], `in packages/${inPackage} this should be allowed:\n${source}`)
     })
+  })
+
+  it("refuses in a dialect whatever is not pure, and nothing else", async () => {
+    for (const [source, rule] of [...refusedInDialects, [allowedInDialects, undefined] as const]) {
+      const folder = workspaceCopy()
+      write(folder, "holdfast", "Dialect.ts", source)
+      const { output, stdout } = await tool("oxlint", ["-f", "json", "packages"], folder)
+      const codes = diagnostics(stdout).map(({ code }) => code)
+      if (rule === undefined) assert.deepEqual(codes, [], output)
+      else
+        assert.isTrue(
+          codes.some((code) => code.includes(`(${rule})`)),
+          `not refused by ${rule}:\n${source}\n${output}`
+        )
+    }
   })
 })
 

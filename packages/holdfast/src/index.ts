@@ -4,6 +4,7 @@
  * works alone over any Effect `Socket`.
  */
 export * as ConnectionError from "./ConnectionError.ts"
+export * as Dialect from "./Dialect.ts"
 export * as Guard from "./Guard.ts"
 export * as Link from "./Link.ts"
 export * as Patience from "./Patience.ts"
