@@ -29,6 +29,8 @@ export class ReceiveWindow {
   private handedEnds: Array<number> = []
   private handedFrom = 0
   private rejectedEnds: Array<number> = []
+  /** Of messages of an earlier session that are not taken; they take up room in this window. */
+  private adoptedBytes = 0
 
   /** The record that is incomplete: where it starts, its header, and its payload so far. */
   private recordStart = 0
@@ -72,10 +74,10 @@ export class ReceiveWindow {
   /** The limit that may be announced now. A message that is larger than the window gets room when it is the next one. */
   get grantable(): number {
     const next =
-      this.taken >= this.recordStart && this.payloadNeeded > 0
+      this.taken >= this.recordStart && this.payloadNeeded > 0 && this.adoptedBytes === 0
         ? this.recordStart + this.headerLength + this.payloadNeeded
         : 0
-    return Math.max(this.limit, this.taken + this.windowBytes, next)
+    return Math.max(this.limit, this.taken + this.windowBytes - this.adoptedBytes, next)
   }
 
   /** Takes the bytes at `offset`. */
@@ -109,7 +111,9 @@ export class ReceiveWindow {
 
   /** The consumer is done with the next `count` messages that it was handed. */
   take(count: number): void {
-    this.handedFrom = Math.min(this.handedFrom + count, this.handed.length)
+    const until = Math.min(this.handedFrom + count, this.handed.length)
+    if (this.adoptedBytes > 0) this.release(until)
+    this.handedFrom = until
     if (this.handedFrom > 0) this.taken = Math.max(this.taken, this.handedEnds[this.handedFrom - 1]!)
     if (this.handedFrom === this.handed.length) this.nothingHanded()
     if (this.isFinished) this.taken = this.received
@@ -142,6 +146,14 @@ export class ReceiveWindow {
     this.handedEnds = this.handed.map(() => 0)
     this.waiting = earlier.waiting.concat(this.waiting)
     this.waitingEnds = earlier.waiting.map(() => 0).concat(this.waitingEnds)
+    for (const { length } of this.handed.concat(earlier.waiting)) this.adoptedBytes += length
+    this.limit = Math.max(0, this.windowBytes - this.adoptedBytes)
+  }
+
+  /** Messages of the earlier session are taken. */
+  private release(until: number): void {
+    for (let i = this.handedFrom; i < until; i++)
+      if (this.handedEnds[i] === 0) this.adoptedBytes -= this.handed[i]!.length
   }
 
   private nothingHanded(): void {

@@ -253,6 +253,39 @@ describe("ReceiveWindow", () => {
     assert.deepStrictEqual(stand(window), [0, 0])
   })
 
+  it("counts what it adopts as a part of its window, so that no number of lost sessions makes it hold more", () => {
+    let window = make(100)
+    const lose = () => {
+      const next = make(100)
+      next.adopt(window)
+      window = next
+    }
+    window.data(0, concat([stream("00".repeat(60)), stream("01".repeat(30))]))
+    lose()
+    assert.deepStrictEqual([window.limit, window.grantable], [10, 10])
+    window.data(0, stream("02".repeat(9)))
+    for (let i = 0; i < 50; i++) lose()
+    assert.deepStrictEqual([window.untakenCount, window.limit, window.grantable], [3, 1, 1])
+    window.hand()
+    window.take(1)
+    assert.strictEqual(window.grantable, 61)
+    window.data(0, stream("03".repeat(70)).subarray(0, 1))
+    assert.isUndefined(hand(window))
+    assert.strictEqual(window.grantable, 100)
+  })
+
+  it("lets a message that is larger than the window wait until what it adopted is taken", () => {
+    const earlier = make(100)
+    earlier.data(0, stream("01"))
+    const window = make(100)
+    window.adopt(earlier)
+    window.data(0, stream("02".repeat(500)).subarray(0, 2))
+    assert.strictEqual(window.grantable, 99)
+    window.hand()
+    window.take(1)
+    assert.strictEqual(window.grantable, 502)
+  })
+
   it("takes memory for a message as it arrives, not as it is announced", () => {
     const window = make(100_000, 50_000_000)
     const bytes = concat([fromHex("82faf081"), new Uint8Array(9000).fill(3)])
