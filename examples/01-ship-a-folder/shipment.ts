@@ -25,7 +25,7 @@ export const policy: Policy.Options = {
   close: "30 seconds",
   reconnect: Presets.fullJitter("50 millis", "500 millis"),
   stability: "1 second",
-  backlog: { bytesMax: 1024 * 1024 }
+  backlog: { bytesMax: 1024 * 1024, messagesMax: 1_000 }
 }
 
 /** What may be on its way, so that a fault costs no more than this to send again. */
