@@ -110,12 +110,12 @@ export type State =
   | { readonly _tag: "Handshaking"; readonly attempt: number }
   | Up
   | {
-    readonly _tag: "Waiting"
-    readonly attempt: number
-    readonly error: Option.Option<ConnectionError>
-    /** When it will be tried again; on a server, when the session expires. */
-    readonly retryAt: number
-  }
+      readonly _tag: "Waiting"
+      readonly attempt: number
+      readonly error: Option.Option<ConnectionError>
+      /** When it will be tried again; on a server, when the session expires. */
+      readonly retryAt: number
+    }
   | { readonly _tag: "Closing"; readonly unacknowledged: number }
   | { readonly _tag: "Closed"; readonly exit: Exit.Exit<void, ConnectionError> }
 
@@ -232,7 +232,10 @@ export interface ServerLimits extends ClientLimits {
   readonly sessionsPerAddressMax?: number | undefined
   /** Links that are not yet part of a session. Default 1,000. */
   readonly handshakesMax?: number | undefined
-  /** Bytes kept for all sessions together, beyond which newcomers are refused and sends wait. Default 1 GiB. */
+  /**
+   * Bytes kept for all sessions together, sent and received, beyond which newcomers are refused and sends wait: each
+   * session keeps one message of its handler then. What clients may send is bound by `windowBytes` each. Default 1 GiB.
+   */
   readonly bytesMax?: number | undefined
   /** What refused newcomers and clients of a server that goes away are told. Default 1 s. */
   readonly retryAfter?: Duration.Input | undefined
@@ -243,32 +246,36 @@ export interface ServerLimits extends ClientLimits {
 /** What happens on a server. */
 export type ServerEvent =
   | {
-    readonly _tag: "LinkRefused"
-    readonly at: number
-    readonly address: Option.Option<string>
-    /** Why: for instance `ProtocolViolated` for rubbish, `OpenTimedOut` for silence, `Refused` for bad credentials. */
-    readonly error: ConnectionError
-  }
+      readonly _tag: "LinkRefused"
+      readonly at: number
+      readonly address: Option.Option<string>
+      /** Why: for instance `ProtocolViolated` for rubbish, `OpenTimedOut` for silence, `Refused` for bad credentials. */
+      readonly error: ConnectionError
+    }
   | { readonly _tag: "SessionOpened"; readonly at: number; readonly session: string; readonly principal: string }
   | { readonly _tag: "SessionResumed"; readonly at: number; readonly session: string; readonly incarnation: number }
   | {
-    readonly _tag: "LinkEnded"
-    readonly at: number
-    readonly session: string
-    readonly incarnation: number
-    readonly error: ConnectionError
-  }
+      readonly _tag: "LinkEnded"
+      readonly at: number
+      readonly session: string
+      readonly incarnation: number
+      readonly error: ConnectionError
+    }
   | {
-    readonly _tag: "SessionEnded"
-    readonly at: number
-    readonly session: string
-    readonly exit: Exit.Exit<void, ConnectionError>
-  }
+      readonly _tag: "SessionEnded"
+      readonly at: number
+      readonly session: string
+      readonly exit: Exit.Exit<void, ConnectionError>
+    }
 
 /** The definition of a session: what both ends import. */
-export interface ServiceClass<in out Self, in out Id extends string, in out ToServer, in out ToClient, in out R>
-  extends Context.ServiceClass<Self, Id, Session<ToServer, ToClient>>
-{
+export interface ServiceClass<
+  in out Self,
+  in out Id extends string,
+  in out ToServer,
+  in out ToClient,
+  in out R
+> extends Context.ServiceClass<Self, Id, Session<ToServer, ToClient>> {
   /** A client's session, for as long as the scope. It is there at once; the first connect is retried like any other. */
   readonly make: <RL, RC = never, RG = never>(
     options: ClientOptions<ToServer, RL, RC, RG>
@@ -308,23 +315,24 @@ type Services<S extends Schema.Constraint> = S["EncodingServices"] | S["Decoding
 /**
  * Defines a session. Other Schemas than the default are encoded as JSON in UTF-8 (their `Schema.toCodecJson`).
  */
-export const Service = <Self>() =>
-<
-  const Id extends string,
-  S extends Schema.Constraint = typeof Schema.Uint8Array,
-  C extends Schema.Constraint = typeof Schema.Uint8Array
->(
-  id: Id,
-  messages: Messages<S, C> = {}
-): ServiceClass<Self, Id, S["Type"], C["Type"], Services<S> | Services<C>> => {
-  const definition: codec.Definition<S["Type"], C["Type"], Services<S> | Services<C>> = codec.definition(id, messages)
-  const make = client.make(definition)
-  const statics = {
-    make,
-    layer(this: Context.Key<Self, Session<S["Type"], C["Type"]>>, options: Parameters<typeof make>[0]) {
-      return Layer.effect(this, make(options))
-    },
-    serve: server.serve(definition)
+export const Service =
+  <Self>() =>
+  <
+    const Id extends string,
+    S extends Schema.Constraint = typeof Schema.Uint8Array,
+    C extends Schema.Constraint = typeof Schema.Uint8Array
+  >(
+    id: Id,
+    messages: Messages<S, C> = {}
+  ): ServiceClass<Self, Id, S["Type"], C["Type"], Services<S> | Services<C>> => {
+    const definition: codec.Definition<S["Type"], C["Type"], Services<S> | Services<C>> = codec.definition(id, messages)
+    const make = client.make(definition)
+    const statics = {
+      make,
+      layer(this: Context.Key<Self, Session<S["Type"], C["Type"]>>, options: Parameters<typeof make>[0]) {
+        return Layer.effect(this, make(options))
+      },
+      serve: server.serve(definition)
+    }
+    return Object.assign(Context.Service<Self, Session<S["Type"], C["Type"]>>()(id), statics) as never
   }
-  return Object.assign(Context.Service<Self, Session<S["Type"], C["Type"]>>()(id), statics) as never
-}

@@ -105,7 +105,7 @@ describe("Session: the handler of a server", () => {
       },
       "early"
     ]
-  ] as ReadonlyArray<[string, () => Effect.Effect<never, Error>, string]>) {
+  ] as ReadonlyArray<[string, () => Effect.Effect<never, string>, string]>) {
     it.effect(`${what} of it ends the session for both sides, and no other session`, () =>
       scenario(
         Effect.gen(function* () {

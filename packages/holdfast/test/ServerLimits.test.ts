@@ -182,6 +182,32 @@ describe("Session: the bytes of all sessions together", () => {
     )
   )
 
+  it.effect("a handler still answers one by one when others have used up the budget", () =>
+    scenario(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        let isGreedy = true
+        const handler = (session: ServerTesting.ServerSession) => {
+          if (!isGreedy) return session.handle(session.send)
+          isGreedy = false
+          return Effect.never
+        }
+        yield* ServerTesting.start(network, { handler, limits: { bytesMax: 10_000, windowBytes: 20_000 } })
+        const client = yield* connect(network)
+        yield* settle
+        const other = yield* another(network)
+        yield* settle
+        yield* client.send(new Uint8Array(15_000))
+        yield* flowing(Effect.sleep("1 second"))
+        const { received } = yield* collect(other)
+        yield* other.sendAll(["a", "b", "c"].map(bytes))
+        yield* flowing(Effect.sleep("1 second"))
+        assert.deepStrictEqual(received, ["a", "b", "c"])
+        assert.strictEqual((yield* ask(network)).answer, "Full: 10000 bytes held for all sessions (bytesMax)")
+      })
+    )
+  )
+
   it.effect("what a session held is given back when it ends", () =>
     scenario(
       Effect.gen(function* () {

@@ -243,6 +243,7 @@ describe("A backlog that is full", () => {
         const { client, network, server, theirs } = yield* pair({ server: { limits: { bytesMax: 1000 } } })
         yield* connect(network, { link: Effect.sync(network.newLink), policy: steady })
         const second = yield* flowing(server.next)
+        yield* second.send(large(50))
         yield* theirs.send(large(900))
         const waiting = yield* begin(second.send(large(900)))
         yield* TestClock.adjust("1 minute")

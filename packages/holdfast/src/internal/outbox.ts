@@ -281,7 +281,10 @@ export class Outbox {
   private hasRoom(messages: number, bytes: number): boolean {
     const { bytesMax, messagesMax } = this.options.policy().backlog
     const { keptBytes, keptCount } = this.peer.send
-    return keptCount + messages <= messagesMax && keptBytes + bytes <= bytesMax && (this.options.budget?.hasRoom(bytes) ?? true)
+    if (keptCount + messages > messagesMax || keptBytes + bytes > bytesMax) return false
+    // Whoever keeps nothing may send one message, or handlers that answer could wait for each other's bytes for ever.
+    const isOnlyOne = keptCount === 0 && messages === 1
+    return isOnlyOne || (this.options.budget?.hasRoom(bytes) ?? true)
   }
 
   private accept(message: Uint8Array): void {
