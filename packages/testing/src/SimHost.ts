@@ -19,6 +19,7 @@
  * ```
  */
 import { Context, Effect, Layer, type Scope } from "effect"
+import type { Mac, SecureRandom } from "effect/crypto"
 import * as SocketServer from "effect/socket/SocketServer"
 import type { Link } from "holdfast"
 import type { SocketOptions } from "./Kernel.ts"
@@ -48,6 +49,9 @@ export interface Connection {
   readonly unreadBytes: number
 }
 
+/** What a machine gives to the programs on it. */
+export type Provided = Scope.Scope | CurrentHost | SecureRandom.SecureRandom | Mac.Mac
+
 /** A simulated machine, from outside. */
 export interface SimHost {
   readonly name: string
@@ -57,13 +61,11 @@ export interface SimHost {
    * Runs an effect as part of the machine's program, which begins with the first one. What it acquires lives until the
    * program ends. When the machine crashes meanwhile, or is down, it is interrupted.
    */
-  readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Scope.Scope | CurrentHost>>
+  readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Provided>>
   /**
    * What the machine runs when it starts: now, and again after every crash. When it fails, the simulation fails.
    */
-  readonly boot: <E, R>(
-    program: Effect.Effect<unknown, E, R>
-  ) => Effect.Effect<void, never, Exclude<R, Scope.Scope | CurrentHost>>
+  readonly boot: <E, R>(program: Effect.Effect<unknown, E, R>) => Effect.Effect<void, never, Exclude<R, Provided>>
   /** Ends the program in good order: everything that it has acquired is released. */
   readonly stop: Effect.Effect<void>
   /** Writes a line into the transcript. */
