@@ -73,7 +73,7 @@ export interface Session<in out Send, out Receive> {
   readonly wake: Effect.Effect<void>
   /**
    * Ends the session in good order, within `policy.close`: succeeds when everything was taken on both sides, otherwise
-   * fails with `CloseTimedOut`. It goes on reconnecting meanwhile.
+   * fails with `CloseTimedOut`. It goes on reconnecting meanwhile. Interrupting it ends the session at once.
    */
   readonly close: Effect.Effect<void, ConnectionError>
   /** Waits for the end of the session, whoever brings it. */
@@ -183,7 +183,7 @@ export interface ClientOptions<Send, RL, RC, RG> {
 export interface ClientLimits {
   /** How much may arrive beyond what the application has taken. Default 1 MiB. */
   readonly windowBytes?: number | undefined
-  /** A frame that began must be complete within this. Default 30 s. */
+  /** A frame that began must be complete within this. Default: 30 s on a server, without limit on a client. */
   readonly frame?: Patience.Patience | undefined
 }
 
@@ -276,7 +276,10 @@ export interface ServiceClass<
   in out ToClient,
   in out R
 > extends Context.ServiceClass<Self, Id, Session<ToServer, ToClient>> {
-  /** A client's session, for as long as the scope. It is there at once; the first connect is retried like any other. */
+  /**
+   * A client's session, for as long as the scope. It is there at once; the first connect is retried like any other. When
+   * the scope closes, what was accepted is still delivered, within `policy.close`.
+   */
   readonly make: <RL, RC = never, RG = never>(
     options: ClientOptions<ToServer, RL, RC, RG>
   ) => Effect.Effect<Session<ToServer, ToClient>, Policy.PolicyError, RL | RC | RG | R | Scope.Scope>
