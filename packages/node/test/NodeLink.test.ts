@@ -50,6 +50,26 @@ describe("destroy", () => {
     )
   }
 
+  it.live("leaves no handle behind in the very turn in which the writer was released", () =>
+    Effect.gen(function* () {
+      const peer = yield* Plain.listenTcp
+      const sockets = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length
+      const before = sockets()
+      const link = yield* NodeLink.tcp({ port: peer.port })
+      const scope = yield* Scope.make()
+      yield* Scope.provide(link.reader, scope)
+      const writing = yield* Scope.make()
+      const { write } = yield* Scope.provide(link.writer, writing)
+      yield* write(chunk.subarray(0, 100))
+      yield* Scope.close(writing, Exit.void) // the FIN is on its way
+      yield* link.destroy
+      yield* Scope.close(scope, Exit.void)
+      yield* Plain.until(() => peer.connections[0]?.ended !== undefined)
+      peer.connections[0]?.socket.destroy()
+      yield* Plain.until(() => sockets() <= before)
+    })
+  )
+
   it.live("settles a write that waits for room, and the pull", () =>
     Effect.gen(function* () {
       const peer = yield* Plain.listenTcp

@@ -116,8 +116,18 @@ const plainAddress = (address: string | undefined): string | undefined => addres
 const reset = (transport: NetSocket): void => {
   if (transport.destroyed) return
   const connected = !transport.connecting && transport.remoteFamily !== undefined
-  if (connected && !(transport instanceof TLSSocket)) transport.resetAndDestroy()
-  else transport.destroy()
+  if (!connected || transport instanceof TLSSocket) transport.destroy()
+  else if (isFinishing(transport)) setImmediate(resetFinished, transport)
+  else transport.resetAndDestroy()
+}
+
+/** A FIN is on its way through libuv: a reset in this turn fails with EINVAL, and Node keeps the handle for ever. */
+const isFinishing = ({ writableEnded, writableFinished, writableLength }: NetSocket): boolean =>
+  writableEnded && !writableFinished && writableLength === 0
+
+const resetFinished = (transport: NetSocket): void => {
+  if (isFinishing(transport)) transport.destroy()
+  else reset(transport)
 }
 
 /** Hands over what was written, then closes; a peer that does not read gets `lingerMax`, then a reset. */
