@@ -157,7 +157,23 @@ describe("Session delivers", () => {
     30_000
   )
 
-  it.effect("two operations on a closed session fail alike, and one before it was up waits", () =>
+  it.effect("what was accepted although the deliver or the flush that waits for it is interrupted", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { client, theirs } = yield* pair()
+        const delivering = yield* begin(client.deliver(bytes("1")))
+        const flushing = yield* begin(client.flush)
+        const other = yield* begin(client.deliver(bytes("2")))
+        yield* Fiber.interrupt(delivering.fiber)
+        yield* Fiber.interrupt(flushing.fiber)
+        const { received } = yield* collect(theirs)
+        yield* flowing(Fiber.await(other.fiber))
+        assert.deepStrictEqual([received, other.outcome()], [["1", "2"], "succeeded"])
+      })
+    )
+  )
+
+  it.effect("nothing more after a close, and says so", () =>
     inScope(
       Effect.gen(function* () {
         const { client, theirs } = yield* pair({ client: { policy: steady } })

@@ -7,6 +7,6 @@ export class Large extends Session.Service<Large>()("test/Large", { messageBytes
 
 /** Different messages in the two directions. */
 export class Telemetry extends Session.Service<Telemetry>()("test/Telemetry", {
-  toServer: Schema.Struct({ sensor: Schema.String, at: Schema.Date, celsius: Schema.Number }),
+  toServer: Schema.Struct({ sensor: Schema.String, at: Schema.BigInt, celsius: Schema.Number }),
   toClient: Schema.Literals(["faster", "slower"])
 }) {}
