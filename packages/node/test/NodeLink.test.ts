@@ -64,9 +64,9 @@ describe("destroy", () => {
       yield* Scope.close(writing, Exit.void) // the FIN is on its way
       yield* link.destroy
       yield* Scope.close(scope, Exit.void)
-      yield* Plain.until(() => peer.connections[0]?.ended !== undefined)
-      peer.connections[0]?.socket.destroy()
-      yield* Plain.until(() => sockets() <= before)
+      yield* Plain.until(() => peer.connections.length === 1)
+      peer.connections[0]!.socket.resume()
+      yield* Plain.until(() => peer.connections[0]!.ended !== undefined && sockets() <= before)
     })
   )
 
