@@ -2,7 +2,7 @@
  * Two ends of one session over a network in memory, and what tests ask of them. A test's scope is closed while time
  * flows, since a session that is released waits for its last acknowledgements.
  */
-import { Clock, Duration, Effect, Exit, Layer, Option, Queue, Random, Schedule, Scope } from "effect"
+import { Clock, Effect, Exit, Layer, Queue, Random, Schedule, Scope } from "effect"
 import type { ConnectionError, Policy, Session } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
 import { bytes, crypto, flowing, Plain, settle } from "./SessionTesting.ts"
@@ -113,9 +113,3 @@ export const now: Effect.Effect<number> = Clock.currentTimeMillis
 /** A number from 0 to below `max`. */
 export const below = (max: number): Effect.Effect<number> =>
   Effect.map(Random.next, (random) => Math.floor(random * max))
-
-/** Milliseconds since an optional wall time, `undefined` if there is none. */
-export const sinceOf = (since: Option.Option<number>): number | undefined => Option.getOrUndefined(since)
-
-/** Seconds as milliseconds of a duration, for comparing. */
-export const millis = (duration: Duration.Duration): number => Duration.toMillis(duration)
