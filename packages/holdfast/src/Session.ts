@@ -232,6 +232,8 @@ export interface ServerLimits extends ClientLimits {
   readonly sessionsPerAddressMax?: number | undefined
   /** Links that are not yet part of a session. Default 1,000. */
   readonly handshakesMax?: number | undefined
+  /** Of one address; lower it where no proxy hides the addresses. Default: as `handshakesMax`. */
+  readonly handshakesPerAddressMax?: number | undefined
   /**
    * Bytes kept for all sessions together, sent and received, beyond which newcomers are refused and sends wait: each
    * session keeps one message of its handler then. What clients may send is bound by `windowBytes` each. Default 1 GiB.

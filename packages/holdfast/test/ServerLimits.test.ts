@@ -130,12 +130,36 @@ describe("Session: the limits of a server", () => {
           // Those who were refused stay no longer than a second, the silent ones as long as the patience of open.
           yield* TestClock.adjust("1 second")
           assert.isFalse(network.wires[2]?.isOpen())
-          assert.strictEqual((yield* ask(network)).answer, "Full: too many handshakes at once (handshakesMax)")
+          assert.strictEqual((yield* ask(network)).answer, "Full: 2 handshakes (handshakesMax)")
           const client = yield* another(network)
           yield* flowing(server.next, "1 second")
           assert.strictEqual((yield* client.state)._tag, "Up")
         })
       )
+  )
+
+  it.effect("one address cannot take all handshakes from the others", () =>
+    scenario(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        let address = "10.0.0.1"
+        const limits = { handshakesPerAddressMax: 2 }
+        yield* ServerTesting.start(
+          ServerTesting.from(network, () => address),
+          { limits }
+        )
+        for (let i = 0; i < 2; i++) yield* RawClient.dial(network) // and say nothing
+        yield* settle
+        const full = "Full: 2 handshakes from this address (handshakesPerAddressMax)"
+        assert.strictEqual((yield* ask(network)).answer, full)
+        address = "10.0.0.2"
+        assert.strictEqual((yield* ask(network)).answer, "Welcome")
+        address = "10.0.0.1"
+        yield* TestClock.adjust("10 seconds")
+        yield* settle
+        assert.strictEqual((yield* ask(network)).answer, "Welcome")
+      })
+    )
   )
 
   it.effect("a client that sends to a handler that reads nothing is held at its window, and lives", () =>

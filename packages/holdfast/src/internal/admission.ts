@@ -154,14 +154,15 @@ export const make = <P>(options: Options<P>) => {
 
   return Effect.fnUntraced(function* (link: Link.Link): Effect.fn.Return<Opening<P>, Declined, Scope.Scope> {
     const wire = yield* Wire.make(yield* Effect.mapError(Link.open(link), silently), earlyFramesMax)
-    if (registry.isOverrun) {
-      const reason = new ConnectionError.Refused({ code: "Full", detail: crowded, retryAfter: Option.none() })
+    const address = Option.fromUndefinedOr(link.peer)
+    const crowd = registry.crowd(address)
+    if (crowd?.isOverrun === true) {
+      const reason = new ConnectionError.Refused({ code: "Full", detail: crowd.detail, retryAfter: Option.none() })
       return yield* Effect.fail(silently(ConnectionError.make(reason)))
     }
-    const address = Option.fromUndefinedOr(link.peer)
     let epoch = 0
     const handshake = Effect.gen(function* () {
-      if (registry.isCrowded) return yield* refuse("Full", crowded)
+      if (crowd !== undefined) return yield* refuse("Full", crowd.detail)
       const hello = yield* wire.next
       if (hello._tag !== "Hello") return yield* Wire.unexpected(hello, "Hello")
       epoch = hello.epoch
@@ -183,8 +184,6 @@ export const make = <P>(options: Options<P>) => {
 
 /** A link that ends without a word. */
 export const silently = (error: ConnectionError.ConnectionError): Declined => ({ error, farewell: Effect.void })
-
-const crowded = "too many handshakes at once (handshakesMax)"
 
 const refuse = (code: Handshake.RefusedCode, detail: string, epoch = 0): Effect.Effect<never, Handshake.Refused> =>
   Effect.fail({ _tag: "Refused", code, detail, epoch, retryAfterMillis: 0 })

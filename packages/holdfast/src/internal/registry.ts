@@ -31,6 +31,7 @@ export interface Limits {
   readonly sessionsPerPrincipalMax: number
   readonly sessionsPerAddressMax: number
   readonly handshakesMax: number
+  readonly handshakesPerAddressMax: number
   readonly bytesMax: number
   readonly retryAfter: Duration.Duration
   readonly goAwaySpread: Duration.Duration
@@ -43,6 +44,7 @@ export class Registry {
   /** Open while no link carries a session. */
   readonly idle = Latch.makeUnsafe(true)
   private handshakes = 0
+  private readonly handshakesPerAddress = new Map<string, number>()
   private linksUp = 0
   private heldBytes = 0
   private readonly waitingForBytes = new Set<() => void>()
@@ -64,12 +66,14 @@ export class Registry {
 
   constructor(limits: ServerLimits) {
     const sessionsMax = limits.sessionsMax ?? serverDefaults.sessionsMax
+    const handshakesMax = limits.handshakesMax ?? serverDefaults.handshakesMax
     this.limits = {
       resumeWindow: Duration.fromInputUnsafe(limits.resumeWindow ?? serverDefaults.resumeWindow),
       sessionsMax,
       sessionsPerPrincipalMax: limits.sessionsPerPrincipalMax ?? sessionsMax,
       sessionsPerAddressMax: limits.sessionsPerAddressMax ?? sessionsMax,
-      handshakesMax: limits.handshakesMax ?? serverDefaults.handshakesMax,
+      handshakesMax,
+      handshakesPerAddressMax: limits.handshakesPerAddressMax ?? handshakesMax,
       bytesMax: limits.bytesMax ?? serverDefaults.bytesMax,
       retryAfter: Duration.fromInputUnsafe(limits.retryAfter ?? serverDefaults.retryAfter),
       goAwaySpread: Duration.fromInputUnsafe(limits.goAwaySpread ?? serverDefaults.goAwaySpread)
@@ -89,20 +93,27 @@ export class Registry {
     return this.heldBytes >= bytesMax ? `${bytesMax} bytes held for all sessions (bytesMax)` : undefined
   }
 
-  /** Newcomers are turned away, politely. */
-  get isCrowded(): boolean {
-    return this.handshakes > this.limits.handshakesMax
-  }
-
-  /** There are too many even for that. */
-  get isOverrun(): boolean {
-    return this.handshakes > this.limits.handshakesMax * 2
+  /** Which bound keeps one more handshake from going on, and whether there are too many even for a polite answer. */
+  crowd(address: Option.Option<string>): { readonly detail: string; readonly isOverrun: boolean } | undefined {
+    const { handshakesMax, handshakesPerAddressMax } = this.limits
+    if (this.handshakes > handshakesMax) {
+      return { detail: `${handshakesMax} handshakes (handshakesMax)`, isOverrun: this.handshakes > handshakesMax * 2 }
+    }
+    const ofAddress = Option.isSome(address) ? (this.handshakesPerAddress.get(address.value) ?? 0) : 0
+    if (ofAddress <= handshakesPerAddressMax) return undefined
+    return {
+      detail: `${handshakesPerAddressMax} handshakes from this address (handshakesPerAddressMax)`,
+      isOverrun: ofAddress > handshakesPerAddressMax * 2
+    }
   }
 
   /** Counts a link that is not yet part of a session. */
-  readonly shakingHands = counting((by) => {
-    this.handshakes += by
-  })
+  shakingHands(address: Option.Option<string>) {
+    return counting((by) => {
+      this.handshakes += by
+      if (Option.isSome(address)) count(this.handshakesPerAddress, address.value, by)
+    })
+  }
 
   /** Counts a link that carries a session. */
   readonly carrying = counting((by) => {

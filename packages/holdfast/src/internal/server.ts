@@ -199,15 +199,16 @@ export const serve =
             Effect.option
           )
 
-        const accept = (socket: Socket.Socket) =>
-          registry
-            .shakingHands(open(socket))
-            .pipe(
-              Effect.flatMap(
-                Option.match({ onNone: () => Effect.void, onSome: (opening) => registry.carrying(converse(opening)) })
-              ),
-              Effect.scoped
-            )
+        const accept = (socket: Socket.Socket) => {
+          const link: Link.Link = socket
+          return open(link).pipe(
+            registry.shakingHands(Option.fromUndefinedOr(link.peer)),
+            Effect.flatMap(
+              Option.match({ onNone: () => Effect.void, onSome: (opening) => registry.carrying(converse(opening)) })
+            ),
+            Effect.scoped
+          )
+        }
 
         yield* server.run(accept).pipe(
           Effect.tapError((error) => Effect.logError("no more links are accepted", error)),
