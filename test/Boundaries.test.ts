@@ -24,6 +24,7 @@ const refusedByLint: ReadonlyArray<readonly [inPackage: Package, source: string,
   ["holdfast", `import * as Net from "node:net"\nexport const x = Net`, "no-nodejs-modules"],
   ["holdfast", `import * as Node from "@holdfast/node"\nexport const x = Node`, "no-restricted-imports"],
   ["holdfast", `import * as Node from "@effect/platform-node"\nexport const x = Node`, "no-restricted-imports"],
+  ["holdfast", `import * as K from "koffi"\nexport const x = K`, "no-restricted-imports"],
   ["holdfast", `import * as I from "@holdfast/protocol/internal/x"\nexport const x = I`, "no-restricted-imports"],
   ["holdfast", `import * as I from "../../protocol/src/index.ts"\nexport const x = I`, "no-restricted-imports"],
   ["holdfast", `export const x = Date.now()`, "no-restricted-globals"],
@@ -80,6 +81,7 @@ const allowed: ReadonlyArray<readonly [inPackage: Package, source: string]> = [
   ],
   ["testing", `import * as L from "holdfast/Link"\nimport { Effect } from "effect"\nexport const x = [L, Effect]`],
   ["node", `import * as Net from "node:net"\nimport * as Fs from "node:fs/promises"\nexport const x = [Net, Fs]`],
+  ["node", `export const x = import("koffi")`],
   [
     "node",
     `import * as S from "@effect/platform-node/NodeSocket"\nimport * as L from "holdfast/Link"\nexport const x = [S, L]`

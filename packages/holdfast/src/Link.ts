@@ -93,7 +93,7 @@ const reasonOf =
     switch (reason._tag) {
       case "SocketCloseError": {
         const progress = link.progress?.()
-        const unacknowledgedBytes = progress?.unacknowledgedBytes ?? progress?.queuedBytes ?? 0
+        const unacknowledgedBytes = (progress?.queuedBytes ?? 0) + (progress?.unacknowledgedBytes ?? 0)
         return ConnectionError.make(new ConnectionError.LinkClosed({ code: reason.code, unacknowledgedBytes }))
       }
       case "SocketReadError":

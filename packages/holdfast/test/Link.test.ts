@@ -60,7 +60,7 @@ describe("Link", () => {
       for (const [progress, bytes] of [
         [undefined, 0],
         [() => ({ queuedBytes: 7 }), 7],
-        [() => ({ queuedBytes: 7, unacknowledgedBytes: 9 }), 9]
+        [() => ({ queuedBytes: 7, unacknowledgedBytes: 9 }), 16]
       ] as const) {
         const opened = yield* Link.open({ ...closing, progress })
         const { reason } = yield* Effect.flip(opened.pull)
