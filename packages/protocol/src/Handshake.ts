@@ -21,10 +21,13 @@ export const Type = {
   Refused: 0x06
 } as const
 
-/** Sizes in bytes. */
+/** How long a nonce is. Each side makes one for each dial. */
 export const nonceBytes = 32
+/** How long the name of a session is. */
 export const sessionIdBytes = 16
+/** How long the secret of a session is. */
 export const secretBytes = 32
+/** How long a proof is: HMAC-SHA-256. */
 export const macBytes = 32
 
 /** What the client says first. `session` is empty when it asks for a fresh one. */
