@@ -1,7 +1,8 @@
 /**
- * Metrics and logs of a session, made from its events and from nothing else.
+ * Metrics and logs of a session or a connection, made from its events and from nothing else.
  */
 import { Effect, Metric, Stream } from "effect"
+import type * as Connection from "../Connection.ts"
 import type { SessionEvent } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
 
@@ -21,7 +22,40 @@ export const observe = (bulletin: Bulletin, session: string, role: "client" | "s
     Effect.forkScoped({ startImmediately: true })
   )
 
-const record = (event: SessionEvent, attributes: { readonly session: string; readonly role: string }) => {
+/** The same for a connection. */
+export const observeConnection = (bulletin: Bulletin<Connection.State, Connection.Happening>, connection: string) =>
+  bulletin.events.pipe(
+    Stream.runForEach((event) => recordConnection(event, { session: connection, role: "connection" })),
+    Effect.annotateLogs({ connection }),
+    Effect.forkScoped({ startImmediately: true })
+  )
+
+const recordConnection = (event: Connection.ConnectionEvent, attributes: Attributes) => {
+  switch (event._tag) {
+    case "Opened":
+      return Effect.andThen(
+        Effect.logDebug(`opened, incarnation ${event.incarnation}`),
+        Metric.update(Metric.withAttributes(incarnations, { ...attributes }), 1)
+      )
+    case "FateUnknown":
+      return Effect.logWarning(`the fate of ${event.count} messages is unknown: ${event.choice}`)
+    case "Discarded":
+      return Effect.logWarning(`the backlog was full: ${event.count} messages (${event.bytes} bytes) were dropped`)
+    case "Ended":
+    case "Asked":
+    case "Closed":
+      return record(event, attributes)
+    default:
+      return Effect.logDebug(event._tag)
+  }
+}
+
+interface Attributes {
+  readonly session: string
+  readonly role: string
+}
+
+const record = (event: SessionEvent, attributes: Attributes) => {
   const count = (metric: Metric.Counter<number>, more: Record<string, string> = {}) =>
     Metric.update(Metric.withAttributes(metric, { ...attributes, ...more }), 1)
   switch (event._tag) {
