@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import * as Socket from "effect/socket/Socket"
 import type { Session } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
 import { begin, inScope, numbered, reasonOf, serveOf, steady, tagOf, upOf } from "./SessionPair.ts"
@@ -139,6 +140,23 @@ describe("A handshake", () => {
           }
         })
       )
+  )
+
+  it.effect("whose link dies while its first frame is stuck is over at once, and not with policy.open", () =>
+    inScope(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        const stuck = Effect.succeed({ write: () => Effect.never, writeAll: () => Effect.never })
+        const link = Socket.make({ reader: network.link.reader, writer: stuck })
+        const client = yield* connect(network, { policy: steady, link: Effect.succeed(link) })
+        yield* TestClock.adjust("1 second")
+        yield* settle
+        assert.deepInclude(yield* client.state, { _tag: "Handshaking" })
+        network.wire().cut()
+        yield* settle
+        assert.deepInclude(yield* client.state, { _tag: "Waiting", retryAt: 2000 })
+      })
+    )
   )
 
   it.effect("that a server never answers is over with policy.open, and tried again", () =>

@@ -15,7 +15,7 @@ import { violated, type Wire } from "./wire.ts"
 /** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
 const writeBytesMax = 131_072
 
-/** How long what comes before the last word may take. */
+/** How long the last write may take before the last word. */
 const lastWriteTimeout = "1 second"
 
 /** Acknowledgements go out at once, and then not more often than this. */
@@ -173,7 +173,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   if (failed !== undefined) {
     const error = violated(failed)
     decided(error)
-    return yield* sayLast(wire, error, undefined, Effect.void)
+    return yield* sayLast(wire, error, undefined, [], Effect.void)
   }
   if (conversation.exit !== undefined) return yield* conversation.failure()
   conversation.attach(attachment)
@@ -212,23 +212,23 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       conversation.detach(attachment) // nothing of the next incarnation may reach this one
       isOver = true
       writer.signal()
-      return sayLast(wire, error, lastWord, Effect.andThen(Fiber.await(writing), Effect.forEach(standing, wire.send)))
+      return sayLast(wire, error, lastWord, standing, Fiber.await(writing))
     })
   )
 })
 
-/** Tells the other side why and fails; `before` comes before that: a word must not land inside of what is being written. */
+/** Tells the other side where we stand and why, and fails. A word must not land inside of what is being written. */
 const sayLast = (
   wire: Wire,
   error: ConnectionError.ConnectionError,
   lastWord: LastWord | undefined,
-  before: Effect.Effect<unknown, ConnectionError.ConnectionError>
+  standing: ReadonlyArray<Frame.Control>,
+  written: Effect.Effect<unknown>
 ) => {
   const frame = lastWord === undefined ? lastFrame(error) : { _tag: "Close" as const, ...lastWord }
   if (frame === undefined) return Effect.fail(error)
-  return Effect.timeoutOption(before, lastWriteTimeout).pipe(
-    Effect.flatMap((isDone) => (Option.isSome(isDone) ? wire.sayLast(frame) : Effect.void)),
-    Effect.ignore,
+  return Effect.timeoutOption(written, lastWriteTimeout).pipe(
+    Effect.flatMap((isWritten) => (Option.isSome(isWritten) ? wire.sayLast(...standing, frame) : Effect.void)),
     Effect.andThen(Effect.fail(error))
   )
 }

@@ -4,6 +4,7 @@
 import { Decoder, Frame, Violation } from "@holdfast/protocol"
 import type { Peer } from "@holdfast/protocol"
 import { Duration, Effect } from "effect"
+import * as Arr from "effect/Array"
 import * as ConnectionError from "../ConnectionError.ts"
 import type * as Link from "../Link.ts"
 
@@ -18,14 +19,15 @@ export interface Wire {
   readonly decoder: Decoder.Decoder
   /** The next frame of the handshake. */
   readonly next: Effect.Effect<Frame.Control, ConnectionError.ConnectionError>
+  /** Sends a frame of the handshake. Reads on meanwhile: a link that is dead may keep a write for ever. */
   readonly send: (frame: Frame.Control) => Effect.Effect<void, ConnectionError.ConnectionError>
   /** The handshake is done: what came behind it, and all that follows, goes to the peer. */
   readonly handTo: (peer: Peer.Peer) => Violation.Violation | undefined
   /**
-   * Says a last word and lets the link end in good order, but waits for the peer only for so long. Reads on meanwhile:
+   * Says last words and lets the link end in good order, but waits for the peer only for so long. Reads on meanwhile:
    * a link that is closed with unread input is reset, and the word is lost. Only `Closed` comes when nothing follows.
    */
-  readonly sayLast: (frame: Frame.Control) => Effect.Effect<void>
+  readonly sayLast: (...frames: ReadonlyArray<Frame.Control>) => Effect.Effect<void>
 }
 
 /**
@@ -47,20 +49,29 @@ export const make = Effect.fnUntraced(function* (link: Link.Opened, earlyFramesM
     data: (channel, offset, bytes) => keep({ channel, offset, bytes }),
     control: keep
   })
-  const send = (frame: Frame.Control) => link.write([Frame.encode(frame)])
+  const write = (...frames: ReadonlyArray<Frame.Control>) =>
+    Arr.isReadonlyArrayNonEmpty(frames) ? link.write(Arr.map(frames, Frame.encode)) : Effect.void
   const ignoreRest = Effect.forever(link.pull)
+  /** What was read is never lost to an interruption. */
+  const read = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(link.pull), (chunks) => {
+      for (const chunk of chunks) {
+        const failed = decoder.push(chunk)
+        if (failed !== undefined) return Effect.fail(violated(failed))
+      }
+      return Effect.void
+    })
+  )
+  const readUntilFrame = Effect.repeat(read, { until: () => early.length > 0 })
 
   const wire: Wire = {
     link,
     decoder,
-    send,
+    // An answer that comes before all was sent is a refusal.
+    send: (frame) =>
+      Effect.suspend(() => Effect.raceFirst(write(frame), early.length > 0 ? Effect.never : readUntilFrame)),
     next: Effect.gen(function* () {
-      while (early.length === 0) {
-        for (const chunk of yield* link.pull) {
-          const failed = decoder.push(chunk)
-          if (failed !== undefined) return yield* violated(failed)
-        }
-      }
+      if (early.length === 0) yield* readUntilFrame
       const first = early.shift()!
       if (!("_tag" in first)) return yield* violated(Violation.violation("frame-order", "Data during the handshake"))
       return first
@@ -73,14 +84,14 @@ export const make = Effect.fnUntraced(function* (link: Link.Opened, earlyFramesM
       }
       return undefined
     },
-    sayLast: (frame) =>
-      send(frame).pipe(
+    sayLast: (...frames) =>
+      Effect.raceFirst(write(...frames), ignoreRest).pipe(
         Effect.andThen(
           Effect.sync(() => {
             isOrderly = true
           })
         ),
-        Effect.andThen(frame._tag === "Closed" ? Effect.void : ignoreRest),
+        Effect.andThen(frames.at(-1)?._tag === "Closed" ? Effect.void : ignoreRest),
         Effect.interruptible,
         Effect.timeoutOption(farewellTimeout),
         Effect.ignore,
