@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Frame } from "@holdfast/protocol"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import type { ConnectionError } from "holdfast"
@@ -75,6 +76,24 @@ describe("Session: the handler of a server", () => {
         network.wire().toClient.blackhole(false)
         yield* RawClient.begin(next)
         yield* server.next
+      })
+    )
+  )
+
+  it.effect("a welcome that could not be said leaves none either", () =>
+    scenario(
+      Effect.gen(function* () {
+        const hello = Frame.encode(RawClient.hello())
+        const network = yield* MemoryLink.make({ onConnect: (wire) => wire.toServer.cutAfter(hello.length) })
+        const server = yield* ServerTesting.start(network, { limits: { resumeWindow: "1 minute" } })
+        const link = yield* RawClient.dial(network)
+        yield* link.send(hello)
+        yield* settle
+        assert.deepStrictEqual(server.told(), ["SessionOpened", "LinkRefused LinkFailed EPIPE"])
+        yield* TestClock.adjust("1 minute")
+        yield* settle
+        assert.strictEqual(server.told()[2], "SessionEnded Failure")
+        assert.strictEqual(yield* server.waiting, 0)
       })
     )
   )
@@ -163,7 +182,10 @@ describe("Session: the handler of a server", () => {
 describe("Session: the resume window", () => {
   const cutOff = Effect.fnUntraced(function* () {
     const network = yield* MemoryLink.make()
-    const server = yield* ServerTesting.start(network, { limits: { resumeWindow: "1 minute" } })
+    const server = yield* ServerTesting.start(network, {
+      limits: { resumeWindow: "1 minute" },
+      policy: { silence: "1 hour", stall: "1 hour" }
+    })
     const ticket = yield* RawClient.begin(yield* RawClient.dial(network))
     const theirs = yield* server.next
     network.wire().cut()
@@ -185,6 +207,8 @@ describe("Session: the resume window", () => {
         yield* TestClock.adjust("59999 millis")
         assert.strictEqual((yield* resume(2))._tag, "Resumed")
         yield* settle
+        assert.deepInclude(yield* theirs.state, { _tag: "Up", incarnation: 2, opened: "Resumed" })
+        yield* TestClock.adjust("10 minutes")
         assert.deepInclude(yield* theirs.state, { _tag: "Up", incarnation: 2, opened: "Resumed" })
         network.wire().cut()
         yield* settle
@@ -218,11 +242,11 @@ describe("Session: the resume window", () => {
         network.wire().blackhole(true)
         yield* TestClock.adjust("1 second")
         assert.strictEqual((yield* resume(3))._tag, "Resumed")
-        yield* TestClock.adjust("2 seconds") // the evicted link is gone by now
+        yield* TestClock.adjust("10 minutes") // the evicted link is gone, and its window would be over
+        assert.deepInclude(yield* theirs.state, { _tag: "Up", incarnation: 3 })
         network.wire().cut()
         yield* settle
-        yield* TestClock.adjust("59 seconds") // its window would be over
-        assert.strictEqual((yield* theirs.state)._tag, "Waiting")
+        yield* TestClock.adjust("59 seconds")
         assert.strictEqual((yield* resume(4))._tag, "Resumed")
       })
     )
