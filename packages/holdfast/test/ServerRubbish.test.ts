@@ -189,7 +189,7 @@ describe("Session: what comes after the handshake costs one connection and one e
         yield* resumed
       }),
       "SessionOpened",
-      "LinkEnded ProtocolViolated frame-time",
+      "LinkEnded LinkFailed",
       "SessionResumed"
     )
   )

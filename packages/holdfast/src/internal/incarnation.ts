@@ -190,13 +190,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     Effect.andThen(Fiber.join(writing), Effect.never),
     acknowledge,
     watchdog.run,
-    Effect.flatMap(frames.run, ({ missingFor }) =>
-      violated({
-        _tag: "Violation",
-        rule: "frame-time",
-        detail: `a frame is incomplete after ${Duration.format(missingFor)}`
-      })
-    ),
+    Effect.flatMap(frames.run, ({ missingFor }) => Effect.fail(tooSlow(missingFor))),
     conversation
       .awaitFact(() => conversation.isDrained)
       .pipe(Effect.andThen(Effect.suspend(() => (conversation.isDrained ? goneAway(conversation) : Effect.never)))),
@@ -246,6 +240,15 @@ const lastFrame = ({ message, reason }: ConnectionError.ConnectionError): Frame.
       return undefined
   }
 }
+
+/** Whoever takes so long for one frame holds a place that others want. It is slow, not wrong: the session goes on. */
+const tooSlow = (missingFor: Duration.Duration) =>
+  ConnectionError.make(
+    new ConnectionError.LinkFailed({
+      cause: new Error(`a frame is incomplete after ${Duration.format(missingFor)}`),
+      during: "read"
+    })
+  )
 
 const goneAway = (conversation: Conversation) => {
   const retryAfter = Option.map(Option.fromUndefinedOr(conversation.goingAway), ({ retryAfterMillis }) =>
