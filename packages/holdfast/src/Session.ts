@@ -209,8 +209,9 @@ export const authorized = <P = never>(
 /** What a server may set. */
 export interface ServerOptions<P, RA> {
   /**
-   * Says who it is, within `policy.open`. A failure refuses the client for good; its message is told. Without it everybody
-   * is the same principal.
+   * Says who it is, within `policy.open`. A failure refuses the client for good, and its message is told. Where the
+   * reason will pass, fail with `Refused` and the code `Full`: then the client tries again after `limits.retryAfter`. A
+   * defect costs the connection only. Without it everybody is the same principal.
    */
   readonly authorize?: ((applicant: Applicant) => Effect.Effect<Authorized<P>, unknown, RA>) | undefined
   readonly policy?: Policy.Options | undefined

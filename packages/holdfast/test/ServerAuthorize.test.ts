@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { Session } from "holdfast"
+import { ConnectionError, Session } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
 import * as RawClient from "./RawClient.ts"
 import * as ServerTesting from "./ServerTesting.ts"
@@ -139,6 +139,25 @@ describe("Session: who may come in", () => {
         const stranger = yield* RawClient.dial(network)
         yield* stranger.send(RawClient.hello())
         assert.deepInclude(yield* stranger.next, { code: "Unauthorized" })
+      })
+    )
+  )
+
+  it.effect("an authorization that cannot tell for the moment sends the client away for a while", () =>
+    scenario(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        let isDown = true
+        const down = new ConnectionError.Refused({ code: "Full", detail: "no directory", retryAfter: Option.none() })
+        const authorize = () => (isDown ? Effect.fail(ConnectionError.make(down)) : anybody)
+        const server = yield* ServerTesting.start(network, { authorize, limits: { retryAfter: "40 seconds" } })
+        const client = yield* connect(network)
+        yield* flowing(Effect.sleep("39 seconds"), "1 second")
+        assert.deepStrictEqual(server.told(), ["LinkRefused Refused Full"])
+        isDown = false
+        yield* collect(yield* flowing(server.next, "1 second"))
+        yield* flowing(client.deliver(bytes("x")))
+        assert.strictEqual(network.wires.length, 2)
       })
     )
   )

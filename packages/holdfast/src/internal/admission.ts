@@ -76,7 +76,9 @@ export const make = <P>(options: Options<P>) => {
     yield* Effect.catch(Policy.checkPeer(policy, heartbeat), ({ message }) => refuse("Policy", message))
     const credentials = Redacted.make(new TextDecoder().decode(hello.credentials))
     const authorized = yield* Effect.catch(options.authorize({ credentials, address }), (error) =>
-      refuse("Unauthorized", error instanceof Error ? error.message : String(error))
+      ConnectionError.isConnectionError(error) && error.reason._tag === "Refused"
+        ? refuse(error.reason.code, error.reason.detail)
+        : refuse("Unauthorized", error instanceof Error ? error.message : String(error))
     )
     return { version, ...authorized }
   })
