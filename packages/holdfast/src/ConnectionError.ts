@@ -268,6 +268,22 @@ export class DetectorFired extends Schema.TaggedError<DetectorFired>()("Detector
   }
 }
 
+/** The peer owes an answer, and patience with it is over: it is frozen, whatever its machine says, or it forgot. */
+export class AnswerOverdue extends Schema.TaggedError<AnswerOverdue>()("AnswerOverdue", {
+  ...evidence,
+  /** How many answers it owes in all. */
+  unanswered: Schema.Number
+}) {
+  readonly endedBy = "us"
+  readonly retryable = true
+  override get message(): string {
+    return (
+      `the peer owes ${this.unanswered} answers, the oldest for ${text(this.missingFor)}; ` +
+      "allow more patience if it may take so long"
+    )
+  }
+}
+
 /** `policy.reconnect` is done. `last` is what ended the last attempt. */
 export class RetriesExhausted extends Schema.TaggedError<RetriesExhausted>()("RetriesExhausted", {
   /** Attempts since the schedule began, which is since the last stable incarnation. */
@@ -355,6 +371,7 @@ export const Reason = Schema.Union([
   GoneAway,
   BacklogExceeded,
   DetectorFired,
+  AnswerOverdue,
   RetriesExhausted,
   SessionLost,
   Expired,

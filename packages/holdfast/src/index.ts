@@ -3,6 +3,7 @@
  * made of `Supervisor` (when to try again), `Watchdog` (when to give up) and `Policy` (how long to wait), each of which
  * works alone over any Effect `Socket`.
  */
+export * as Answers from "./Answers.ts"
 export * as Connection from "./Connection.ts"
 export * as ConnectionError from "./ConnectionError.ts"
 export * as Dialect from "./Dialect.ts"

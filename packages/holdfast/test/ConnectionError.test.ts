@@ -61,6 +61,7 @@ const reasons: ReadonlyArray<
     "9 of 8 messages"
   ],
   [new ConnectionError.DetectorFired({ detector: "disk", detail: "full" }), "us", true, "disk"],
+  [new ConnectionError.AnswerOverdue({ ...evidence, unanswered: 3 }), "us", true, "owes 3 answers, the oldest for 10s"],
   [new ConnectionError.RetriesExhausted({ attempts: 7, last }), "us", false, "after 7 attempts"],
   [
     new ConnectionError.SessionLost({ lost: "Unknown", notSent: 1, fateUnknown: 2 }),
