@@ -224,7 +224,7 @@ describe("onUp", () => {
       Effect.gen(function* () {
         let attempts = 0
         const { connection, network } = yield* dialling({
-          onUp: () => Effect.suspend(() => Effect.fail(++attempts === 1 ? new Error("try again") : refused))
+          onUp: () => Effect.suspend(() => Effect.fail(++attempts === 1 ? "try again" : refused))
         })
         const joined = yield* begin(connection.join)
         yield* settle
