@@ -218,7 +218,7 @@ describe("Session: the resume window", () => {
     )
   )
 
-  it.effect("at its end the session ends with Expired, and is not known any more", () =>
+  it.effect("at its end the session ends with Expired, and whoever comes for it then is told so", () =>
     scenario(
       Effect.gen(function* () {
         const { resume, server, theirs } = yield* cutOff()
@@ -228,7 +228,7 @@ describe("Session: the resume window", () => {
         const { reason } = yield* Effect.flip(theirs.join)
         assert.strictEqual(reason._tag, "Expired")
         assert.isTrue(Exit.isFailure(yield* Fiber.join(sending)))
-        assert.deepInclude(yield* resume(2), { _tag: "Refused", code: "Unknown" })
+        assert.deepInclude(yield* resume(2), { _tag: "Refused", code: "Expired" })
         assert.deepStrictEqual(server.told().slice(-2), ["SessionEnded Failure", "LinkRefused SessionLost"])
       })
     )

@@ -117,8 +117,13 @@ export const make = <P>(options: Options<P>) => {
   /** An earlier session, if it is there, is theirs, and this dial is the newest. */
   const resume = Effect.fnUntraced(function* ({ hello, principal, version, wire }: Guest) {
     const find = Effect.suspend(() => {
-      const member = registry.members.get(idOf(hello.session))
-      if (member === undefined) return refuse("Unknown", "this server does not know the session")
+      const id = idOf(hello.session)
+      const member = registry.members.get(id)
+      if (member === undefined) {
+        return registry.isExpired(id)
+          ? refuse("Expired", "nobody came for the session within the resume window")
+          : refuse("Unknown", "this server does not know the session")
+      }
       if (member.principal !== principal) return refuse("Unauthorized", "the session belongs to another principal")
       if (hello.epoch > member.epoch) return Effect.succeed(member)
       return refuse("Fenced", `epoch ${hello.epoch} does not come after ${member.epoch}`, member.epoch)

@@ -48,6 +48,7 @@ export class Registry {
   private linksUp = 0
   private heldBytes = 0
   private readonly waitingForBytes = new Set<() => void>()
+  private readonly expired = new Set<string>()
   private readonly perPrincipal = new Map<string, number>()
   private readonly perAddress = new Map<string, number>()
 
@@ -128,12 +129,27 @@ export class Registry {
     if (Option.isSome(member.address)) count(this.perAddress, member.address.value, 1)
   }
 
-  remove(member: Member): void {
+  remove(member: Member, isExpired: boolean): void {
     if (!this.members.delete(member.id)) return
+    if (isExpired) this.remember(member.id)
     count(this.perPrincipal, member.principal, -1)
     if (Option.isSome(member.address)) count(this.perAddress, member.address.value, -1)
   }
+
+  /** The session was here, and nobody came for it in time. */
+  isExpired(id: string): boolean {
+    return this.expired.has(id)
+  }
+
+  private remember(id: string): void {
+    const [oldest] = this.expired
+    if (oldest !== undefined && this.expired.size >= expiredMax) this.expired.delete(oldest)
+    this.expired.add(id)
+  }
 }
+
+/** How many expired sessions are remembered by name, so that whoever comes too late is told so. */
+const expiredMax = 4096
 
 /** How a session is named in events and in the registry. */
 export const idOf = (session: Uint8Array): string =>

@@ -171,7 +171,7 @@ export const serve =
           begun: ({ id, principal }) => tell({ _tag: "SessionOpened", at: at(), session: id, principal }),
           ended: (member, exit) => {
             member.expiry?.interruptUnsafe()
-            registry.remove(member)
+            registry.remove(member, isExpired(exit))
             tell({ _tag: "SessionEnded", at: at(), session: member.id, exit })
           },
           wait
@@ -253,6 +253,9 @@ const drain = Effect.fnUntraced(function* (registry: Registry, policy: Policy.Po
   }
   yield* Effect.timeoutOption(registry.idle.await, Wire.farewellTimeout)
 })
+
+const isExpired = (exit: Ended): boolean =>
+  Option.exists(Exit.findErrorOption(exit), ({ reason }) => reason._tag === "Expired")
 
 const goingAway: LastWord = { code: "GoneAway", epoch: 0, detail: "this server is going away" }
 
