@@ -85,9 +85,12 @@ const fieldNames = [
   "backlog"
 ] as const satisfies ReadonlyArray<keyof Policy>
 
-/** A policy that cannot work: which fields are to blame, and in words what is wrong and what to write instead. */
+/**
+ * A policy, or limits beside it, that cannot work: which fields are to blame (`"limits"` for a bound that is none), and in
+ * words what is wrong and what to write instead.
+ */
 export class PolicyError extends Schema.TaggedError<PolicyError>()("PolicyError", {
-  fields: Schema.Array(Schema.Literals(fieldNames)),
+  fields: Schema.Array(Schema.Literals([...fieldNames, "limits"])),
   message: Schema.String
 }) {}
 

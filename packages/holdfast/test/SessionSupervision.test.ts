@@ -121,6 +121,23 @@ describe("A session that is not up yet", () => {
       })
     )
   )
+
+  it.effect("is refused at construction where its limits are no bounds", () =>
+    inScope(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        const client = yield* Effect.flip(connect(network, { limits: { windowBytes: 7 } }))
+        assert.deepStrictEqual(client.fields, ["limits"])
+        assert.include(client.message, "windowBytes is not a number of at least 8")
+        yield* connect(network, { limits: { windowBytes: 8 } })
+        for (const limits of [{ sessionsMax: -1 }, { bytesMax: NaN }, { resumeWindow: "soon" as never }]) {
+          const server = yield* Effect.flip(serve(network, { limits }))
+          assert.include(server.message, Object.keys(limits).join())
+        }
+        yield* serve(network, { limits: { sessionsMax: 1, resumeWindow: 0, retryAfter: "Infinity" } })
+      })
+    )
+  )
 })
 
 describe("Each attempt", () => {

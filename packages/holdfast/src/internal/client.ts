@@ -17,7 +17,7 @@ import * as Codec from "./codec.ts"
 import { Conversation } from "./conversation.ts"
 import * as Handle from "./handle.ts"
 import * as Incarnation from "./incarnation.ts"
-import { frameBytesCut, windowBytesDefault } from "./limits.ts"
+import * as Limits from "./limits.ts"
 import * as Observability from "./observability.ts"
 import * as Wire from "./wire.ts"
 
@@ -36,6 +36,7 @@ interface Ticket {
 export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServer, ToClient, R>) =>
   Effect.fnUntraced(function*<RL, RC = never, RG = never>(options: ClientOptions<ToServer, RL, RC, RG>) {
     const policy = yield* Policy.make(options.policy)
+    yield* Limits.check(options.limits ?? {})
     const services = yield* Effect.context<R>()
     const outgoing = Codec.provide(definition.toServer, services)
     const incoming = Codec.provide(definition.toClient, services)
@@ -47,9 +48,9 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       policy,
       bulletin,
       limits: {
-        windowBytes: options.limits?.windowBytes ?? windowBytesDefault,
+        windowBytes: options.limits?.windowBytes ?? Limits.windowBytesDefault,
         messageBytesMax: definition.messageBytesMax,
-        frameBytesMax: frameBytesCut
+        frameBytesMax: Limits.frameBytesCut
       }
     })
     yield* Observability.observe(bulletin, definition.id, "client")

@@ -17,7 +17,7 @@ import * as Codec from "./codec.ts"
 import { Conversation, type LastWord } from "./conversation.ts"
 import * as Handle from "./handle.ts"
 import * as Incarnation from "./incarnation.ts"
-import { frameBytesCut, serverDefaults, windowBytesDefault } from "./limits.ts"
+import * as Limits from "./limits.ts"
 import * as Observability from "./observability.ts"
 import { type Member, Registry } from "./registry.ts"
 import * as Wire from "./wire.ts"
@@ -40,6 +40,7 @@ export const serve =
     Layer.effectDiscard(
       Effect.gen(function* () {
         const policy = yield* Policy.make(options.policy)
+        yield* Limits.check(options.limits ?? {})
         const server = yield* SocketServer.SocketServer
         const clock = yield* Clock.Clock
         const context = yield* Effect.context<Exclude<RH, P | Scope.Scope> | Exclude<RA, Scope.Scope> | R>()
@@ -55,9 +56,9 @@ export const serve =
             policy,
             bulletin: yield* Bulletin.make({ _tag: "Handshaking", attempt: 1 }),
             limits: {
-              windowBytes: options.limits?.windowBytes ?? windowBytesDefault,
+              windowBytes: options.limits?.windowBytes ?? Limits.windowBytesDefault,
               messageBytesMax: definition.messageBytesMax,
-              frameBytesMax: frameBytesCut
+              frameBytesMax: Limits.frameBytesCut
             },
             budget: registry.budget,
             onFinish
@@ -149,7 +150,7 @@ export const serve =
               opened,
               epoch: member.epoch,
               detectors: options.detectors ?? [],
-              frame: options.limits?.frame ?? serverDefaults.frame,
+              frame: options.limits?.frame ?? Limits.serverDefaults.frame,
               onInput: start(member, services),
               onVerdict: (error) => tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
             }).pipe(
