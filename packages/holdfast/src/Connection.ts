@@ -70,7 +70,8 @@ export interface Connection<in out Send, out Receive> {
   readonly giveUp: (reason: Reason) => Effect.Effect<void>
   /**
    * Ends in good order, within `policy.close`: succeeds when everything that was accepted has been handed over and its
-   * fate is known, otherwise fails with `CloseTimedOut`. It goes on reconnecting meanwhile.
+   * fate is known, and its owner has taken what was given back; otherwise fails with `CloseTimedOut`. It goes on
+   * reconnecting meanwhile.
    */
   readonly close: Effect.Effect<void, ConnectionError>
   /** Waits for the end, whoever brings it. */

@@ -180,6 +180,27 @@ describe("onUp", () => {
     )
   )
 
+  it.effect("is never preceded by a write that was under way when another link ended", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection, network, nextPeer } = yield* connected({
+          fateUnknown: "drop",
+          network: { capacityBytes: 10 },
+          onUp: ({ send }) => send("LOGIN"),
+          peer: { reads: false }
+        })
+        yield* connection.send("much too long for what the link holds")
+        yield* settle
+        network.wire().cut()
+        yield* until(1000)
+        const second = yield* nextPeer
+        yield* second.read
+        yield* settle
+        assert.deepStrictEqual(second.heard, ["LOGIN"])
+      })
+    )
+  )
+
   it.effect("takes what it receives, and what comes behind it flows on", () =>
     inScope(
       Effect.gen(function* () {
@@ -291,6 +312,23 @@ describe("the end of a connection", () => {
         assert.strictEqual(closing.outcome(), "CloseTimedOut")
         assert.deepStrictEqual(yield* connection.leftovers, { fateUnknown: [], notSent: ["a", "b"] })
         assert.strictEqual(yield* tagOf(connection.join), "CloseTimedOut")
+      })
+    )
+  )
+
+  it.effect("waits until the owner has taken what was given back", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection, network } = yield* connected({ fateUnknown: "giveBack", peer: { answers: false } })
+        yield* connection.send("a")
+        yield* settle
+        const closing = yield* begin(connection.close)
+        network.wire().cut()
+        yield* until(1000)
+        assert.strictEqual(closing.outcome(), "pending")
+        const { all, fiber } = yield* collected(connection.returned)
+        assert.deepStrictEqual([all, closing.outcome()], [["a"], "succeeded"])
+        assert.strictEqual(yield* tagOf(Fiber.join(fiber)), "succeeded", "and the stream ends")
       })
     )
   )

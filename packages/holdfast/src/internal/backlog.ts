@@ -67,9 +67,9 @@ export class Backlog<Send> {
     return this.unsent.length === 0
   }
 
-  /** Everything was handed over, and as far as can be told it has arrived. */
+  /** Nothing is held: everything was handed over, has arrived as far as can be told, or is with its owner again. */
   get isSettled(): boolean {
-    return this.unsent.length === 0 && this.handed.size === 0
+    return this.messages === 0
   }
 
   /** Something was handed over of which nobody will tell unless asked. */
@@ -79,7 +79,7 @@ export class Backlog<Send> {
   }
 
   get unsettled(): number {
-    return this.unsent.length + this.handed.size
+    return this.messages
   }
 
   get isAwaited(): boolean {

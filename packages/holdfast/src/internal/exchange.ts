@@ -126,7 +126,6 @@ export class Exchange<Send, Receive> {
     this.expectations?.cut()
     const count = this.backlog.cut(attachment.endedBy ?? this.failure())
     if (count > 0) this.bulletin.event({ _tag: "FateUnknown", count, choice: this.fateUnknown })
-    if (this.backlog.isSettled) this.settled.openUnsafe()
   }
 
   /** Publishes a state, unless the connection is on its way out. */
