@@ -18,11 +18,13 @@
  * const Client = Plain.make({ link: SimHost.dial({ host: "server", port: 7000 }) })
  * ```
  */
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope, Stream } from "effect"
 import type { Mac, SecureRandom } from "effect/crypto"
 import * as SocketServer from "effect/socket/SocketServer"
-import type { Link } from "holdfast"
+import type { Link, Session } from "holdfast"
+import { tellings } from "./internal/tellings.ts"
 import type { SocketOptions } from "./Kernel.ts"
+import type { Fact } from "./Transcript.ts"
 
 /** Where to connect to. */
 export interface DialOptions extends SocketOptions {
@@ -70,11 +72,13 @@ export interface SimHost {
   readonly stop: Effect.Effect<void>
   /** Writes a line into the transcript. */
   readonly note: (text: string) => Effect.Effect<void>
+  /** Writes a fact into the transcript. */
+  readonly record: (fact: Fact) => void
   /** Wall and monotonic time of this machine, in milliseconds. */
   readonly clocks: () => { readonly wallMillis: number; readonly monotonicMillis: number }
   /** Its connections, those included that its program has left. */
   readonly connections: () => ReadonlyArray<Connection>
-  /** Fibers of its present program. */
+  /** Fibers of its present program, or those that the last one has left behind when it was stopped. */
   readonly fibers: () => number
   /** {@link dial} from this machine. */
   readonly dial: (options: DialOptions) => Effect.Effect<Link.Link>
@@ -96,6 +100,25 @@ export const listen = (
   options: ListenOptions
 ): Effect.Effect<SocketServer.SocketServer["Service"], SocketServer.SocketServerError, CurrentHost | Scope.Scope> =>
   CurrentHost.use((host) => host.listen(options))
+
+/**
+ * Writes what a session tells, its states and its events, into the transcript, under a name. Checkers and pictures are
+ * made from that.
+ */
+export const observe = <Send, Receive>(
+  name: string,
+  session: Session.Session<Send, Receive>
+): Effect.Effect<void, never, CurrentHost | Scope.Scope> =>
+  CurrentHost.use((host) =>
+    Effect.asVoid(
+      Effect.forkScoped(
+        Stream.runForEach(tellings(session), (telling) =>
+          Effect.sync(() => host.record({ _tag: "Session", host: host.name, session: name, ...telling }))
+        ),
+        { startImmediately: true }
+      )
+    )
+  )
 
 /** {@link listen} as a layer. */
 export const layerListener = (

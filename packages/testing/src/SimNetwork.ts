@@ -206,7 +206,7 @@ const begin = <R>(options: Options, around: Context.Context<R>, interrupt: () =>
     }).pipe(Effect.timeoutOption(endTimeout), Effect.asVoid),
     over: () => {
       world.isOver = true
-      for (const machine of fabric.machines.values()) machine.crash()
+      for (const machine of fabric.machines.values()) machine.vanish()
       director.die()
     },
     defect: undefined

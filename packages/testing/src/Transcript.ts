@@ -2,6 +2,7 @@
  * What happened in a simulation, as data: every packet with its fate, every connection's beginning and end, every fault,
  * and what the programs noted. The same seed gives the same transcript, byte for byte.
  */
+import type { Fault } from "./Fault.ts"
 
 /** One fact. Instants are milliseconds of the world's time, since the simulation began. */
 export type Entry = { readonly at: number } & Fact
@@ -18,13 +19,27 @@ export type Fact =
   | { readonly _tag: "Failed"; readonly host: string; readonly connection: string; readonly code: string }
   | { readonly _tag: "Listening"; readonly host: string; readonly port: number }
   | { readonly _tag: "HostChanged"; readonly host: string; readonly to: HostState }
-  | { readonly _tag: "Inflicted" | "Healed"; readonly fault: string; readonly text: string }
+  | { readonly _tag: "Inflicted" | "Healed"; readonly fault: Fault; readonly text: string }
   | { readonly _tag: "Noted"; readonly host: string; readonly text: string }
+  | SessionFact
   /** From here on packets are not recorded: the transcript has reached its bound. */
   | { readonly _tag: "Truncated" }
 
 /** What a machine can be. */
 export type HostState = "started" | "stopped" | "killed" | "crashed" | "frozen" | "thawed" | "suspended" | "resumed"
+
+/** What a session that is observed (`SimHost.observe`) has told: a state that it is in, or something that happened. */
+export interface SessionFact {
+  readonly _tag: "Session"
+  readonly host: string
+  readonly session: string
+  /** The tag of the state or of the event. */
+  readonly what: string
+  /** In words. */
+  readonly text: string
+  /** Where a link has ended or an attempt failed: the tag of the reason. */
+  readonly reason?: string | undefined
+}
 
 /** One packet, when it was sent. */
 export interface Packet {
@@ -70,6 +85,8 @@ export const renderEntry = (entry: Entry): string => {
       return `${at}  HEALED  ${entry.text}`
     case "Noted":
       return `${at}  ${entry.host}  "${entry.text}"`
+    case "Session":
+      return `${at}  ${entry.host}  ${entry.session}: ${entry.what} ${entry.text}`.trimEnd()
     case "Truncated":
       return `${at}  packets are not recorded from here on`
     default:

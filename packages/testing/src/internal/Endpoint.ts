@@ -41,6 +41,7 @@ export class Endpoint {
   private keepAliveProbes = 0
   private awaitsRoom = false
   private acknowledges = false
+  private echo: Micros = 0
   private timer: { readonly due: Micros; readonly timer: Timer } | undefined
 
   constructor(options: EndpointOptions) {
@@ -146,6 +147,7 @@ export class Endpoint {
     if (this.life === "gone") return
     this.heardAt = this.now
     this.keepAliveProbes = 0
+    if (segment.seq <= this.receiver.next) this.echo = segment.stamp
     switch (segment.kind) {
       case "syn":
         if (this.life === "greeting") this.send("syn-ack", 0)
@@ -167,7 +169,7 @@ export class Endpoint {
       if (this.options.admit?.(this) !== true) return // as if it had never arrived
       this.opened(segment)
     }
-    if (this.sender.acknowledged(segment.ack, segment.limit, segment.gap)) this.onChange()
+    if (this.sender.acknowledged(segment)) this.onChange()
     if (segment.kind === "probe") this.acknowledge()
     else if (segment.kind !== "ack") this.arrived(segment)
     this.settle()
@@ -217,7 +219,7 @@ export class Endpoint {
 
   private opened(segment: Segment): void {
     this.life = "open"
-    this.sender.begin(segment.limit)
+    this.sender.begin(segment)
     this.options.kernel.record("Connected", this.options.connection)
     this.onChange()
     this.keepAlive()
@@ -254,6 +256,8 @@ export class Endpoint {
       chunks,
       ack,
       limit,
+      stamp: this.now,
+      echo: this.echo,
       gap,
       windowUpdate
     })

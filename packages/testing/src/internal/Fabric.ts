@@ -71,13 +71,13 @@ export class Fabric {
   /** Lets a fault begin. What it returns ends it, once. */
   inflict(fault: Fault): Heal {
     const text = describe(fault)
-    this.journal.record({ _tag: "Inflicted", fault: fault._tag, text })
+    this.journal.record({ _tag: "Inflicted", fault, text })
     const undo = this.begin(fault)
     if (undo === undefined) return () => undefined
     const heal = () => {
       if (!this.inForce.delete(heal)) return
       undo()
-      this.journal.record({ _tag: "Healed", fault: fault._tag, text })
+      this.journal.record({ _tag: "Healed", fault, text })
     }
     this.inForce.add(heal)
     return heal

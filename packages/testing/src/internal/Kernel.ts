@@ -144,7 +144,17 @@ export class Kernel {
 
   private refuse(segment: Segment, to: string): void {
     const { connection, fromPort, toPort } = segment
-    const nothing = { seq: 0, bytes: 0, chunks: [], ack: 0, limit: 0, gap: false, windowUpdate: false }
+    const nothing = {
+      seq: 0,
+      bytes: 0,
+      chunks: [],
+      ack: 0,
+      limit: 0,
+      stamp: 0,
+      echo: 0,
+      gap: false,
+      windowUpdate: false
+    }
     this.pathTo(to).send({ ...nothing, connection, fromPort: toPort, toPort: fromPort, kind: "reset" })
   }
 }

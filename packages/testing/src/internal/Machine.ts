@@ -1,5 +1,5 @@
 /** A simulated machine: clocks, a kernel, and the program that runs on it, if one does. */
-import { Context, Effect, Exit, Layer, Random, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Random, Scope } from "effect"
 import { Mac, SecureRandom } from "effect/crypto"
 import type * as Kernel from "../Kernel.ts"
 import type { HostState } from "../Transcript.ts"
@@ -49,6 +49,7 @@ export class Machine {
   private life: Life | undefined
   private readonly slownesses = new Set<Slowness>()
   private lives = 0
+  private fibersLeft = 0
   private holds = 0
   private suspensions = 0
   private readonly boots: Array<() => void> = []
@@ -81,9 +82,9 @@ export class Machine {
     return !this.kernel.isDown
   }
 
-  /** Fibers of the present program that have not ended. */
+  /** Fibers of the present program that have not ended, or that the last one left behind. */
   get fibersLive(): number {
-    return this.life?.process.fibersLive ?? 0
+    return this.life?.process.fibersLive ?? this.fibersLeft
   }
 
   /** Runs an effect as part of the program; what it acquires lives as long as the program. */
@@ -101,7 +102,7 @@ export class Machine {
     const start = () => {
       const { context, process, scope } = this.alive()
       const all = Context.merge(around, Context.add(context, Scope.Scope, scope))
-      const fiber = Effect.runForkWith(all)(Effect.andThen(Effect.yieldNow, program))
+      const fiber = Fiber.runIn(Effect.runForkWith(all)(Effect.andThen(Effect.yieldNow, program)), scope)
       fiber.addObserver((exit) => {
         if (!process.isDead && Exit.isFailure(exit) && !Exit.hasInterrupts(exit)) this.options.onDefect(this.name, exit)
       })
@@ -151,6 +152,12 @@ export class Machine {
     this.tell("crashed")
   }
 
+  /** The simulation is over: nothing runs here again, and nobody is told. */
+  vanish(): void {
+    this.kernel.isDown = true
+    this.endLife()
+  }
+
   /** SIGKILL: the program is gone, the kernel closes what it had open. */
   kill(): void {
     if (this.life === undefined) return
@@ -176,6 +183,7 @@ export class Machine {
         runIn(life.process, this.options.observer, life.context, Scope.close(life.scope, Exit.void)),
         Effect.sync(() => {
           if (this.life !== life) return
+          this.fibersLeft = life.process.fibersLive
           this.endLife()
           this.kernel.closeAll()
           this.tell("stopped")
@@ -211,6 +219,7 @@ export class Machine {
   private alive(): Life {
     if (this.life !== undefined) return this.life
     const process = new Process(this.time)
+    this.fibersLeft = 0
     for (let i = 0; i < this.holds; i++) process.hold()
     this.life = { process, scope: Scope.makeUnsafe(), context: Context.merge(this.base, process.context) }
     if (++this.lives > 1 || this.kernel.isDown) this.tell("started")

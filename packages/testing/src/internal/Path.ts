@@ -15,6 +15,10 @@ export interface Segment {
   readonly ack: number
   /** The sender of this segment takes bytes up to this offset. */
   readonly limit: number
+  /** When it was sent, by its sender's clock. */
+  readonly stamp: Micros
+  /** The stamp of what it answers. */
+  readonly echo: Micros
   /** Something before it is missing. */
   readonly gap: boolean
   /** It says nothing but that there is room again. */

@@ -4,6 +4,7 @@
  */
 import { ByteQueue } from "./ByteQueue.ts"
 import type { HostTime } from "./HostTime.ts"
+import type { Segment } from "./Path.ts"
 import type { Micros } from "./World.ts"
 
 /** The constants in microseconds and bytes. */
@@ -55,7 +56,7 @@ export class Sender {
   private lastTry: Micros = 0
   private persistSince: Micros | undefined
   private roundTrip: Micros = 0
-  private timed: { readonly seq: number; readonly at: Micros } | undefined
+  private sentUpTo = 0
 
   constructor(options: SenderOptions, outlet: Outlet) {
     this.options = options
@@ -63,9 +64,10 @@ export class Sender {
     this.capacity = options.sendBufferBytes
   }
 
-  /** The other side takes bytes up to here, as its first answer said. */
-  begin(limit: number): void {
+  /** The other side has answered for the first time. */
+  begin({ echo, limit }: Segment): void {
     this.limit = limit
+    this.measure(this.now - echo)
   }
 
   /** Bytes that the buffer took. */
@@ -124,8 +126,8 @@ export class Sender {
     this.arm()
   }
 
-  /** The other side has everything below `ack` and takes up to `limit`. Returns whether that is news for the writer. */
-  acknowledged(ack: number, limit: number, gap: boolean): boolean {
+  /** The other side tells what it has, and up to where it takes. Returns whether that is news for the writer. */
+  acknowledged({ ack, echo, gap, limit }: Segment): boolean {
     const now = this.now
     this.unanswered = 0
     if (limit > this.limit) {
@@ -134,7 +136,8 @@ export class Sender {
       this.persistSince = undefined
     }
     if (ack > this.una) {
-      this.measure(ack, now)
+      this.measure(now - echo)
+      if (echo < this.lastTry) this.next = Math.max(this.next, this.sentUpTo) // what seemed lost was late
       this.una = ack
       this.next = Math.max(this.next, ack)
       this.queue.release(ack)
@@ -152,7 +155,6 @@ export class Sender {
     if (gap && this.isInFlight && !this.isProbing && this.una >= this.recoverTo) {
       this.recoverTo = this.next
       this.next = this.una
-      this.timed = undefined
     }
     this.pump()
     return false
@@ -185,7 +187,7 @@ export class Sender {
     if (isOver || now - this.waitingSince >= userTimeout) return false
     this.retriedSince ??= now
     this.backoff++
-    this.timed = undefined
+    this.sentUpTo = Math.max(this.sentUpTo, this.next)
     this.isProbing = true
     this.recoverTo = 0
     this.lastTry = now
@@ -220,7 +222,6 @@ export class Sender {
 
   private transmit(bytes: number): void {
     const to = this.next + bytes
-    this.timed ??= { seq: to, at: this.now }
     this.outlet.sendData(this.next, this.queue.slice(this.next, to), bytes)
     this.next = to
   }
@@ -237,11 +238,8 @@ export class Sender {
     this.retriedSince = undefined
   }
 
-  private measure(ack: number, now: Micros): void {
-    if (this.timed === undefined || ack < this.timed.seq) return
-    const sample = now - this.timed.at
+  private measure(sample: Micros): void {
     this.roundTrip = this.roundTrip === 0 ? sample : Math.round(this.roundTrip + (sample - this.roundTrip) / 8)
-    this.timed = undefined
   }
 
   private get due(): Micros {

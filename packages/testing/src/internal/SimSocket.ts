@@ -60,9 +60,10 @@ export class Stream {
 
   get pull(): Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError> {
     return this.until(() => {
-      if (this.error !== undefined) return Effect.fail(this.error)
+      if (this.closedAs !== undefined) return Effect.fail(closed(this.closedAs))
       const [first, ...rest] = this.endpoint.read(this.readable())
       if (first !== undefined) return Effect.succeed([first, ...rest])
+      if (this.error !== undefined) return Effect.fail(this.error)
       if (!this.endpoint.isAtEnd) return undefined
       this.end()
       return Effect.fail(closed(1000))

@@ -23,6 +23,7 @@ export const hostOf = (machine: Machine, fabric: Fabric): SimHost => {
       ) as never,
     stop: machine.stop,
     note: (text) => Effect.sync(() => fabric.journal.record({ _tag: "Noted", host: name, text })),
+    record: (fact) => fabric.journal.record(fact),
     clocks: () => ({ wallMillis: time.wall() / 1000, monotonicMillis: time.monotonic() / 1000 }),
     connections: () =>
       kernel.connections.map((endpoint) => ({
