@@ -1,17 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Random, Schema } from "effect"
-import type { Connection } from "holdfast"
+import { type Connection, ConnectionError } from "holdfast"
 import {
   begin,
   collected,
   connected,
   dialling,
   eventsOf,
+  Mute,
   numbered,
-  peerOf,
   type Peer,
+  peerOf,
+  steady,
   tagOf
 } from "./ConnectionTesting.ts"
+import * as MemoryLink from "./MemoryLink.ts"
 import { inScope } from "./SessionPair.ts"
 import { settle, until } from "./TestTime.ts"
 
@@ -70,6 +73,54 @@ describe("a message that may have arrived when its link ended", () => {
         yield* settle
         assert.deepStrictEqual(second.messages(), ["one", "two", "new"])
         assert.deepStrictEqual(fatesOf(events), [[2, "sendAgain"]])
+      })
+    )
+  )
+
+  it.effect("goes out before what no link has seen, although that waited longer", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection, network, nextPeer } = yield* connected({
+          mute: true,
+          network: { capacityBytes: 5 },
+          peer: { reads: false }
+        })
+        yield* connection.send("the link cannot hold it")
+        yield* settle
+        yield* connection.send("behind")
+        network.wire().cut()
+        yield* until(1000)
+        const second = yield* nextPeer
+        yield* second.read
+        yield* settle
+        assert.deepStrictEqual(second.messages(), ["the link cannot hold it", "behind"])
+      })
+    )
+  )
+
+  it.effect("is with no link that is being given up, however long that takes", () =>
+    inScope(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make({ capacityBytes: 5 })
+        const { link } = network
+        const slowly = Effect.andThen(Effect.sleep("1 second"), link.destroy ?? Effect.void)
+        const connection = yield* Mute.make({
+          link: Effect.succeed({ ...link, destroy: slowly }),
+          fateUnknown: "sendAgain",
+          policy: steady
+        })
+        const first = yield* peerOf(yield* network.accept, { reads: false })
+        yield* connection.send("the link cannot hold it")
+        yield* settle
+        yield* connection.giveUp(new ConnectionError.DetectorFired({ detector: "test", detail: "" }))
+        yield* settle
+        yield* connection.send("for the next")
+        yield* first.read // so that the write ends after all
+        yield* until(3000)
+        const second = yield* peerOf(yield* network.accept)
+        yield* settle
+        assert.deepStrictEqual(first.messages(), ["the link cannot hold it"])
+        assert.deepStrictEqual(second.messages(), ["the link cannot hold it", "for the next"])
       })
     )
   )
