@@ -101,6 +101,40 @@ describe("Session: epochs", () => {
     )
   )
 
+  it.effect("a dial whose answer is stuck until a newer one has the session does not take it back", () =>
+    scenario(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make({ capacityBytes: 16 })
+        const server = yield* ServerTesting.start(network)
+        const ticket = yield* RawClient.begin(yield* RawClient.dial(network))
+        const theirs = yield* server.next
+        const stuck = yield* RawClient.dial(network)
+        const hello = RawClient.hello({ session: ticket.session, epoch: 2 })
+        yield* stuck.send(hello)
+        const challenge = yield* stuck.next
+        assert(challenge._tag === "Challenge")
+        yield* stuck.send(RawClient.proof(ticket.secret, hello, challenge))
+        yield* settle
+        const now = yield* RawClient.dial(network)
+        assert.strictEqual((yield* RawClient.resume(now, ticket, { epoch: 3 }))._tag, "Resumed")
+        assert.deepInclude(yield* now.next, { _tag: "Positions" })
+        const { reason, tags } = yield* flowing(stuck.rest, "100 millis")
+        assert.deepStrictEqual(tags, ["Resumed", "Close"])
+        assert.strictEqual(reason._tag, "LinkClosed")
+        yield* now.send(RawClient.nowhere)
+        yield* theirs.send(bytes("to the newer one"))
+        assert.deepInclude(yield* flowing(now.next), { _tag: "Data", offset: 0 })
+        assert.deepStrictEqual(server.told(), [
+          "SessionOpened",
+          "LinkEnded Fenced",
+          "SessionResumed",
+          "LinkRefused Fenced"
+        ])
+        assert.deepInclude(server.events[2], { incarnation: 2 })
+      })
+    )
+  )
+
   it.effect("nothing that still arrives on an evicted link moves the session", () =>
     scenario(
       Effect.gen(function* () {

@@ -21,6 +21,8 @@ export interface Opening<P> {
   readonly member: Member
   readonly wire: Wire.Wire
   readonly opened: Opened
+  /** That of its dial. */
+  readonly epoch: number
   readonly services: Context.Context<P>
 }
 
@@ -147,7 +149,7 @@ export const make = <P>(options: Options<P>) => {
     const member = yield* find // another dial may have come between
     conversation.attachment?.end(
       ConnectionError.make(new ConnectionError.Fenced({ epoch: member.epoch, byEpoch: hello.epoch })),
-      { code: "Fenced", epoch: hello.epoch, detail: "a newer dial has the session" }
+      { code: "Fenced", epoch: hello.epoch, detail: fencedDetail }
     )
     member.epoch = hello.epoch
     conversation.attachment = undefined
@@ -177,7 +179,7 @@ export const make = <P>(options: Options<P>) => {
       const isFresh = hello.session.length === 0
       const guest: Guest = { wire, hello, version, principal, address }
       const member = yield* isFresh ? welcome(guest) : resume(guest)
-      return { member, wire, services, opened: isFresh ? "Fresh" : "Resumed" } satisfies Opening<P>
+      return { member, wire, services, epoch, opened: isFresh ? "Fresh" : "Resumed" } satisfies Opening<P>
     })
     return yield* Effect.mapError(handshake, (failure): Declined => {
       if (failure._tag === "ConnectionError") return { error: failure, farewell: malformed(failure, wire) }
@@ -194,6 +196,9 @@ export const silently = (error: ConnectionError.ConnectionError): Declined => ({
 
 const refuse = (code: Handshake.RefusedCode, detail: string, epoch = 0): Effect.Effect<never, Handshake.Refused> =>
   Effect.fail({ _tag: "Refused", code, detail, epoch, retryAfterMillis: 0 })
+
+/** What a link is told that has lost its session. */
+export const fencedDetail = "a newer dial has the session"
 
 /** Whoever speaks something else may be a client of another make, and learns why it is not understood. */
 const malformed = ({ reason }: ConnectionError.ConnectionError, wire: Wire.Wire): Effect.Effect<void> =>

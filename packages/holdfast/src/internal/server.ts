@@ -137,9 +137,19 @@ export const serve =
             return wait(member)
           })
 
-        const converse = ({ member, opened, services, wire }: Admission.Opening<P>) =>
+        /** A newer dial has taken the session while this one was being answered. */
+        const overtaken = ({ epoch, member, wire }: Admission.Opening<P>, address: Option.Option<string>) => {
+          const error = ConnectionError.make(new ConnectionError.Fenced({ epoch, byEpoch: member.epoch }))
+          tell({ _tag: "LinkRefused", at: at(), address, error })
+          return wire.sayLast({ _tag: "Close", code: "Fenced", epoch: member.epoch, detail: Admission.fencedDetail })
+        }
+
+        const converse = (opening: Admission.Opening<P>, address: Option.Option<string>) =>
           Effect.suspend(() => {
+            const { epoch, member, opened, services, wire } = opening
             const { conversation, id } = member
+            // From here until the link is attached nothing waits, or two links would carry one session.
+            if (epoch !== member.epoch) return overtaken(opening, address)
             const incarnation = ++member.incarnation
             if (opened === "Resumed") tell({ _tag: "SessionResumed", at: at(), session: id, incarnation })
             member.expiry?.interruptUnsafe()
@@ -148,7 +158,7 @@ export const serve =
               wire,
               incarnation,
               opened,
-              epoch: member.epoch,
+              epoch,
               detectors: options.detectors ?? [],
               frame: options.limits?.frame ?? Limits.serverDefaults.frame,
               onInput: start(member, services),
@@ -202,10 +212,14 @@ export const serve =
 
         const accept = (socket: Socket.Socket) => {
           const link: Link.Link = socket
+          const address = Option.fromUndefinedOr(link.peer)
           return open(link).pipe(
-            registry.shakingHands(Option.fromUndefinedOr(link.peer)),
+            registry.shakingHands(address),
             Effect.flatMap(
-              Option.match({ onNone: () => Effect.void, onSome: (opening) => registry.carrying(converse(opening)) })
+              Option.match({
+                onNone: () => Effect.void,
+                onSome: (opening) => registry.carrying(converse(opening, address))
+              })
             ),
             Effect.scoped
           )
