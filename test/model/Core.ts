@@ -26,7 +26,7 @@ export interface ServerRules {
   ) => Handshake.RefusedCode | undefined
   /** The eviction in `resume`: nothing that still arrives on the older link moves the session. */
   readonly isEvictedDeaf: boolean
-  /** Asked when the answer of the handshake is written: the dial of this epoch still is the one that has the session. */
+  /** `converse` in `server.ts`, when the answer of the handshake is written: this dial still has the session. */
   readonly mayAttach: (epoch: number, claimed: Claimed) => boolean
 }
 
