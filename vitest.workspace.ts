@@ -22,13 +22,15 @@ export default defineConfig({
       // What concerns the repository as a whole: tidiness, boundaries, public surface, documentation.
       project("repository", {
         include: ["test/**/*.test.ts"],
-        exclude: ["test/model/**", "test/real/**", "test/pack/**", "test/scenarios/**"],
+        exclude: ["test/model/**", "test/real/**", "test/pack/**", "test/scenarios/**", "test/sim/**"],
         testTimeout: 120_000
       }),
       // Every order of events in a small world; how small, test/model/Extents.ts says.
       project("model", { include: ["test/model/*.test.ts"], testTimeout: 120_000 }),
       // The seed scenarios and the pains of the field, each beside the naive way that it breaks. Virtual time.
-      project("scenarios", { include: ["test/scenarios/**/*.test.ts"] }),
+      project("scenarios", { include: ["test/scenarios/*.test.ts"], testTimeout: 60_000 }),
+      // The swarm: a fixed set of seeds, and a fresh one each time.
+      project("sim", { include: ["test/sim/*.test.ts"], testTimeout: 60_000, sequence: { groupOrder: 3 } }),
       // After the others: it builds and installs, and would slow down tests that watch real sockets.
       project("pack", { include: ["test/pack/*.test.ts"], testTimeout: 180_000, sequence: { groupOrder: 1 } }),
       // Real sockets, processes and namespaces: one file at a time, so that a verdict is about the link, not the load.

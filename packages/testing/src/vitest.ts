@@ -30,6 +30,8 @@ export interface Options {
   readonly seed?: number | string | undefined
   /** Real milliseconds that the test may take. Default 60,000. */
   readonly timeoutMillis?: number | undefined
+  /** Runs it twice, and fails if the transcripts differ: then something in it does not come from the seed. */
+  readonly isTwice?: boolean | undefined
   /** More to hold against what came of a scenario. */
   readonly expect?: ((report: Scenario.Report) => void) | undefined
 }
@@ -38,8 +40,12 @@ export interface Options {
 export const scenario = (scenario: Scenario.Scenario, options: Options = {}): void =>
   test(scenario.name, { timeout: options.timeoutMillis ?? timeoutMillisDefault }, async () => {
     const seed = seedOf(options)
-    const report = await Effect.runPromise(Effect.provide(Scenario.run(scenario, seed), quiet))
+    const run = () => Effect.runPromise(Effect.provide(Scenario.run(scenario, seed), quiet))
+    const report = await run()
+    const again = options.isTwice === true ? await run() : report
     const complaints = report.violations.map(({ rule, text }) => `${rule}: ${text}`)
+    const parting = firstDifference(report.transcript, again.transcript)
+    if (parting !== undefined) complaints.push(`a second run differs: ${parting}`)
     attempt(scenario.name, seed, report.transcript, () => {
       expect(complaints.join("\n")).toBe("")
       options.expect?.(report)
@@ -84,6 +90,14 @@ const attempt = <A>(name: string, seed: number | string, transcript: ReadonlyArr
   } catch (error) {
     throw explain(error)
   }
+}
+
+const firstDifference = (one: ReadonlyArray<Entry>, other: ReadonlyArray<Entry>): string | undefined => {
+  if (one === other) return undefined
+  const [lines, others] = [renderTranscript(one).split("\n"), renderTranscript(other).split("\n")]
+  const at = lines.findIndex((line, n) => line !== others[n])
+  if (at < 0 && lines.length === others.length) return undefined
+  return `${lines[at] ?? "(end)"}, and then ${others[at] ?? "(end)"}`
 }
 
 const seedOf = ({ seed = 1 }: Options): number | string => {
