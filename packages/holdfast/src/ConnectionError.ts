@@ -418,7 +418,9 @@ export const isConnectionError = (u: unknown): u is ConnectionError => u instanc
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
-const text = (duration: Duration.Duration): string => Duration.format(duration)
+/** To the millisecond: what real clocks say beyond that tells nobody anything. */
+const text = (duration: Duration.Duration): string =>
+  Duration.format(Duration.isFinite(duration) ? Duration.millis(Math.round(Duration.toMillis(duration))) : duration)
 
 const times = (count: number): string => (count === 1 ? "once" : `${count} times`)
 

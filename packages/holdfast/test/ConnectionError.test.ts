@@ -21,6 +21,12 @@ const reasons: ReadonlyArray<
     true,
     "round trip 12ms"
   ],
+  [
+    new ConnectionError.Stalled({ missingFor: Duration.millis(1002.49353), asked: 1, outstandingBytes: 78 }),
+    "us",
+    true,
+    "for 1s 2ms;"
+  ],
   [new ConnectionError.WriteStuck({ ...evidence, outstandingBytes: 77 }), "us", true, "77 bytes"],
   [new ConnectionError.Stalled({ ...evidence, outstandingBytes: 78 }), "us", true, "78 bytes"],
   [last.reason, "network", true, "during read: ECONNRESET"],
