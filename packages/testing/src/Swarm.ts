@@ -32,12 +32,17 @@ export const scenarioOf = (seed: number | string): Scenario => {
   }
 }
 
-const flowOf = (prng: Prng): Flow => ({
-  messages: prng.pick([0, 5, 20, 60]),
-  bytes: prng.pick([30, 200, 3000, 40_000]),
-  every: prng.pick([0, 50, 500, 2000]),
-  taking: prng.pick([0, 0, 0, 10, 300])
-})
+/** Some say everything at once, most go on talking while things go wrong. */
+const flowOf = (prng: Prng): Flow => {
+  const messages = prng.pick([0, 10, 60, 150])
+  const lastsMillis = prng.pick([0, 20_000, 90_000, 150_000])
+  return {
+    messages,
+    bytes: prng.pick([30, 200, 3000, 40_000]),
+    every: Math.floor(lastsMillis / Math.max(1, messages)),
+    taking: prng.pick([0, 0, 0, 10, 300])
+  }
+}
 
 const linkOf = (prng: Prng): LinkOptions => ({
   latency: prng.pick([0.05, 1, 20, 150]),
@@ -89,5 +94,5 @@ const timedOf = (prng: Prng, client: string): Fault.Timed => {
   return draw()
 }
 
-const faultsMax = 6
+const faultsMax = 8
 const safetyMillis = 90_000
