@@ -9,7 +9,11 @@ const packages = ["protocol", "holdfast", "node", "testing"] as const
 
 describe("the public surface", () => {
   beforeAll(async () => {
-    const { code, output } = await tool("tsc", ["-b", "packages/node/tsconfig.src.json", "packages/testing/tsconfig.src.json"])
+    const { code, output } = await tool("tsc", [
+      "-b",
+      "packages/node/tsconfig.src.json",
+      "packages/testing/tsconfig.src.json"
+    ])
     assert.strictEqual(code, 0, output)
   }, 120_000)
 

@@ -10,7 +10,7 @@ export interface Authentication {
   readonly verify: (secret: Uint8Array, tag: Uint8Array, data: Uint8Array) => Effect.Effect<boolean>
 }
 
-export const make = Effect.gen(function*() {
+export const make = Effect.gen(function* () {
   const given = {
     random: yield* Effect.serviceOption(SecureRandom.SecureRandom),
     mac: yield* Effect.serviceOption(Mac.Mac)

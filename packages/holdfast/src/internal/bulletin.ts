@@ -31,7 +31,7 @@ export interface Bulletin<S extends Tagged = State, H extends Tagged = Happening
   readonly events: Stream.Stream<Dated<H>>
 }
 
-export const make = Effect.fnUntraced(function*<S extends Tagged = State, H extends Tagged = Happening>(
+export const make = Effect.fnUntraced(function* <S extends Tagged = State, H extends Tagged = Happening>(
   initial: NoInfer<S>
 ) {
   const clock = yield* Clock.Clock
@@ -53,22 +53,24 @@ export const make = Effect.fnUntraced(function*<S extends Tagged = State, H exte
     current: () => current,
     changes: Stream.takeUntil(Stream.fromPubSub(states), ({ _tag }) => _tag === "Closed"),
     // A subscriber that was too slow sees a gap in the numbers, and is told how many events it missed.
-    events: Stream.unwrap(Effect.map(PubSub.subscribe(happened), (subscription) => {
-      if (current._tag === "Closed") return Stream.empty
-      let next = number
-      return Stream.fromSubscription(subscription).pipe(
-        Stream.mapArray((batch) => {
-          const out: Array<Dated<H>> = []
-          for (const { event, number } of batch) {
-            if (number > next) out.push({ _tag: "Dropped", count: number - next, at: event.at })
-            next = number + 1
-            out.push(event)
-          }
-          return out as [Dated<H>, ...Array<Dated<H>>]
-        }),
-        Stream.takeUntil(({ _tag }) => _tag === "Closed")
-      )
-    }))
+    events: Stream.unwrap(
+      Effect.map(PubSub.subscribe(happened), (subscription) => {
+        if (current._tag === "Closed") return Stream.empty
+        let next = number
+        return Stream.fromSubscription(subscription).pipe(
+          Stream.mapArray((batch) => {
+            const out: Array<Dated<H>> = []
+            for (const { event, number } of batch) {
+              if (number > next) out.push({ _tag: "Dropped", count: number - next, at: event.at })
+              next = number + 1
+              out.push(event)
+            }
+            return out as [Dated<H>, ...Array<Dated<H>>]
+          }),
+          Stream.takeUntil(({ _tag }) => _tag === "Closed")
+        )
+      })
+    )
   }
   return bulletin
 })

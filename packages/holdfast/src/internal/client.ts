@@ -34,7 +34,7 @@ interface Ticket {
 }
 
 export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServer, ToClient, R>) =>
-  Effect.fnUntraced(function*<RL, RC = never, RG = never>(options: ClientOptions<ToServer, RL, RC, RG>) {
+  Effect.fnUntraced(function* <RL, RC = never, RG = never>(options: ClientOptions<ToServer, RL, RC, RG>) {
     const policy = yield* Policy.make(options.policy)
     yield* Limits.check(options.limits ?? {})
     const services = yield* Effect.context<R>()
@@ -64,12 +64,14 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
 
     const refused = (frame: Handshake.Refused): ConnectionError.ConnectionError => {
       if (frame.code === "Unknown" || frame.code === "Expired") return ConnectionError.make(lost(frame.code))
-      if (frame.code === "Fenced") return ConnectionError.make(new ConnectionError.Fenced({ epoch, byEpoch: frame.epoch }))
+      if (frame.code === "Fenced")
+        return ConnectionError.make(new ConnectionError.Fenced({ epoch, byEpoch: frame.epoch }))
       return ConnectionError.make(
         new ConnectionError.Refused({
           code: frame.code,
           detail: frame.detail,
-          retryAfter: frame.retryAfterMillis === 0 ? Option.none() : Option.some(Duration.millis(frame.retryAfterMillis))
+          retryAfter:
+            frame.retryAfterMillis === 0 ? Option.none() : Option.some(Duration.millis(frame.retryAfterMillis))
         })
       )
     }
@@ -80,25 +82,34 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     }
 
     /** The policy must fit what the server announces, and the version must be one that we offered. */
-    const accept = Effect.fnUntraced(function*(answer: Handshake.Welcome | Handshake.Challenge) {
+    const accept = Effect.fnUntraced(function* (answer: Handshake.Welcome | Handshake.Challenge) {
       if (!Handshake.versions.includes(answer.version)) {
-        return yield* Wire.violated({ _tag: "Violation", rule: "version", detail: `version ${answer.version} was not offered` })
+        return yield* Wire.violated({
+          _tag: "Violation",
+          rule: "version",
+          detail: `version ${answer.version} was not offered`
+        })
       }
-      const announced = answer.heartbeatMillisMax === 0 ? Option.none() : Option.some(Duration.millis(answer.heartbeatMillisMax))
+      const announced =
+        answer.heartbeatMillisMax === 0 ? Option.none() : Option.some(Duration.millis(answer.heartbeatMillisMax))
       yield* Policy.checkPeer(conversation.policy, announced).pipe(
         Effect.mapError(({ message }) =>
-          ConnectionError.make(new ConnectionError.Refused({ code: "Policy", detail: message, retryAfter: Option.none() }))
+          ConnectionError.make(
+            new ConnectionError.Refused({ code: "Policy", detail: message, retryAfter: Option.none() })
+          )
         )
       )
     })
 
-    const greet = Effect.fnUntraced(function*(wire: Wire.Wire) {
-      const credentials = options.credentials === undefined
-        ? ""
-        : Redacted.value(
-          yield* Effect.mapError(options.credentials, (cause) =>
-            ConnectionError.make(new ConnectionError.LinkFailed({ cause, during: "dial" })))
-        )
+    const greet = Effect.fnUntraced(function* (wire: Wire.Wire) {
+      const credentials =
+        options.credentials === undefined
+          ? ""
+          : Redacted.value(
+              yield* Effect.mapError(options.credentials, (cause) =>
+                ConnectionError.make(new ConnectionError.LinkFailed({ cause, during: "dial" }))
+              )
+            )
       const heartbeat = yield* Policy.heartbeatMax(conversation.policy)
       const hello: Handshake.Hello = {
         _tag: "Hello",
@@ -116,7 +127,9 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       return hello
     })
 
-    const handshake = Effect.fnUntraced(function*(wire: Wire.Wire): Effect.fn.Return<Opened, ConnectionError.ConnectionError, RC> {
+    const handshake = Effect.fnUntraced(function* (
+      wire: Wire.Wire
+    ): Effect.fn.Return<Opened, ConnectionError.ConnectionError, RC> {
       const hello = yield* greet(wire)
       const helloAt = conversation.now()
       const answer = yield* wire.next
@@ -136,7 +149,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       return "Resumed"
     })
 
-    const resume = Effect.fnUntraced(function*(
+    const resume = Effect.fnUntraced(function* (
       wire: Wire.Wire,
       { secret }: Ticket,
       hello: Handshake.Hello,
@@ -155,18 +168,22 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         Handshake.resumedTranscript(hello, challenge, proof)
       )
       if (!isGenuine) {
-        return yield* Wire.violated({ _tag: "Violation", rule: "mac", detail: "the server does not know the session's secret" })
+        return yield* Wire.violated({
+          _tag: "Violation",
+          rule: "mac",
+          detail: "the server does not know the session's secret"
+        })
       }
       const failed = conversation.peer.resume(challenge.positions)
       if (failed !== undefined) return yield* Wire.violated(failed)
     })
 
-    const openOnce = Effect.gen(function*() {
+    const openOnce = Effect.gen(function* () {
       const attempt = (yield* Schedule.CurrentMetadata).attempt + 1
       let stage: "dial" | "handshake" = "dial"
       conversation.publish({ _tag: "Connecting", attempt })
       bulletin.event({ _tag: "Dialed", attempt: ++dials })
-      return yield* Effect.gen(function*() {
+      return yield* Effect.gen(function* () {
         const wire = yield* Wire.make(yield* Link.dial(options.link))
         stage = "handshake"
         conversation.publish({ _tag: "Handshaking", attempt })
@@ -182,7 +199,10 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     })
 
     /** The server has lost the session: the caller decides whether a fresh one begins, and with what. */
-    const surrender = Effect.fnUntraced(function*(reason: ConnectionError.SessionLost, error: ConnectionError.ConnectionError) {
+    const surrender = Effect.fnUntraced(function* (
+      reason: ConnectionError.SessionLost,
+      error: ConnectionError.ConnectionError
+    ) {
       if (options.onLost === undefined || conversation.isSaid) return yield* error
       bulletin.event({ _tag: "Lost", reason })
       const point = conversation.outbox.lossPoint
@@ -204,15 +224,13 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     })
 
     /** The link on which the server said that the session is lost is gone before another is dialled. */
-    const open = Effect.gen(function*() {
+    const open = Effect.gen(function* () {
       const scope = yield* Scope.fork(yield* Effect.scope)
       return yield* openOnce.pipe(
         Scope.provide(scope),
         Effect.catchReason("ConnectionError", "SessionLost", (reason, error) =>
-          Scope.close(scope, Exit.fail(error)).pipe(
-            Effect.andThen(surrender(reason, error)),
-            Effect.andThen(openOnce)
-          ))
+          Scope.close(scope, Exit.fail(error)).pipe(Effect.andThen(surrender(reason, error)), Effect.andThen(openOnce))
+        )
       )
     })
 
@@ -228,7 +246,10 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         detectors: options.detectors ?? [],
         frame: options.limits?.frame ?? "Infinity"
       })
-      return Effect.ensuring(life, Effect.sync(() => void (isUp = false)))
+      return Effect.ensuring(
+        life,
+        Effect.sync(() => void (isUp = false))
+      )
     }
 
     /** What the end of a link means for a client. */
@@ -239,7 +260,8 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         conversation.renew()
         ticket = undefined
       }
-      if (reason._tag !== "EndedByPeer" || (reason.code !== "GoneAway" && reason.code !== "Expired")) return Effect.fail(error)
+      if (reason._tag !== "EndedByPeer" || (reason.code !== "GoneAway" && reason.code !== "Expired"))
+        return Effect.fail(error)
       const loss = lost(reason.code === "Expired" ? "Expired" : "Unknown")
       const goneAway = ConnectionError.make(new ConnectionError.GoneAway({ retryAfter: Option.none() }), error)
       return Effect.andThen(surrender(loss, ConnectionError.make(loss, error)), Effect.fail(goneAway))
@@ -258,7 +280,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
 
     /** Ends a wait or a dial when the session has ended. An incarnation ends by itself, after a last word. */
     const endedWhileDown = Effect.exit(Deferred.await(conversation.ended)).pipe(
-      Effect.andThen(Effect.suspend(() => isUp ? Effect.never : Effect.fail(conversation.failure())))
+      Effect.andThen(Effect.suspend(() => (isUp ? Effect.never : Effect.fail(conversation.failure()))))
     )
 
     const running = yield* supervised.pipe(
@@ -278,7 +300,8 @@ const verdict = (
 ): Exit.Exit<void, ConnectionError.ConnectionError> => {
   const reason = Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), (error) => error.reason))
   const isSaid = conversation.isSaid && reason?._tag === "SessionLost"
-  const isNormal = reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
+  const isNormal =
+    reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }
 

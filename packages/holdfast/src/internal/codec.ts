@@ -7,8 +7,12 @@ import * as ConnectionError from "../ConnectionError.ts"
 import type { Messages } from "../Session.ts"
 
 export interface Codec<A, R> {
-  readonly encode: (messages: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<Uint8Array>, ConnectionError.ConnectionError, R>
-  readonly decode: (batch: ReadonlyArray<Uint8Array>) => Effect.Effect<ReadonlyArray<A>, ConnectionError.ConnectionError, R>
+  readonly encode: (
+    messages: ReadonlyArray<A>
+  ) => Effect.Effect<ReadonlyArray<Uint8Array>, ConnectionError.ConnectionError, R>
+  readonly decode: (
+    batch: ReadonlyArray<Uint8Array>
+  ) => Effect.Effect<ReadonlyArray<A>, ConnectionError.ConnectionError, R>
 }
 
 export interface Definition<ToServer, ToClient, R> {
@@ -50,7 +54,8 @@ const make = (schema: Schema.Constraint | undefined): Codec<unknown, unknown> =>
       Effect.forEach(batch, (message) =>
         Effect.try({ try: () => text.decode(message), catch: (cause) => invalid("receive", cause) }).pipe(
           Effect.flatMap((string) => Effect.mapError(decodeOne(string), (cause) => invalid("receive", cause)))
-        ))
+        )
+      )
   }
 }
 

@@ -101,7 +101,9 @@ export class Conversation {
   /** Closing, and nothing is left that another link could help with. */
   get isSaid(): boolean {
     const { receive } = this.peer
-    return this.lastWord !== undefined || (this.isClosing && this.outbox.unacknowledged === 0 && receive.untakenCount === 0)
+    return (
+      this.lastWord !== undefined || (this.isClosing && this.outbox.unacknowledged === 0 && receive.untakenCount === 0)
+    )
   }
 
   // ---- receiving

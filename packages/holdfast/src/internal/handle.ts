@@ -36,7 +36,8 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
     Effect.tapError(incoming.decode(batch), (error) =>
       Effect.sync(() => {
         conversation.finish(Exit.fail(error), { code: "Violated", epoch: 0, detail: "a message does not decode" })
-      }))
+      })
+    )
 
   const next: Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> = Effect.flatMap(
     conversation.pull,
@@ -44,10 +45,16 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
       batch === undefined ? Cause.done() : Effect.map(decode(batch), (all) => all as NonEmptyReadonlyArray<Receive>)
   )
 
-  const messages = Stream.scoped(Stream.fromPull(Effect.gen(function*() {
-    yield* Effect.acquireRelease(consumer.take(1), () => Effect.andThen(release, consumer.release(1)), { interruptible: true })
-    return next
-  })))
+  const messages = Stream.scoped(
+    Stream.fromPull(
+      Effect.gen(function* () {
+        yield* Effect.acquireRelease(consumer.take(1), () => Effect.andThen(release, consumer.release(1)), {
+          interruptible: true
+        })
+        return next
+      })
+    )
+  )
 
   const handle = <E, R>(f: (message: Receive) => Effect.Effect<unknown, E, R>, handling: HandleOptions<E> = {}) => {
     const one = (message: Receive) => {
@@ -65,7 +72,11 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
         case "end":
           return Effect.suspend(() => {
             const ended = ConnectionError.make(new ConnectionError.Closed())
-            conversation.finish(Exit.fail(ended), { code: "Failed", epoch: 0, detail: error instanceof Error ? error.message : String(error) })
+            conversation.finish(Exit.fail(ended), {
+              code: "Failed",
+              epoch: 0,
+              detail: error instanceof Error ? error.message : String(error)
+            })
             return Effect.fail(error)
           })
         case "fail":
@@ -73,7 +84,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
           return Effect.fail(error)
       }
     }
-    const loop = Effect.gen(function*() {
+    const loop = Effect.gen(function* () {
       while (true) {
         const batch = yield* conversation.pull
         if (batch === undefined) return
@@ -89,9 +100,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
     return consumer.withPermit(Effect.ensuring(loop, release))
   }
 
-  const close = Effect.suspend(() =>
-    conversation.isClosing ? Deferred.await(conversation.ended) : shut(conversation)
-  )
+  const close = Effect.suspend(() => (conversation.isClosing ? Deferred.await(conversation.ended) : shut(conversation)))
 
   return {
     send: (message) => sendAll([message]),
@@ -109,7 +118,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
     state: Effect.sync(bulletin.current),
     changes: bulletin.changes,
     events: bulletin.events,
-    setPolicy: Effect.fnUntraced(function*(partial) {
+    setPolicy: Effect.fnUntraced(function* (partial) {
       conversation.policy = yield* Policy.make(partial, conversation.policy)
       conversation.attachment?.policyReplaced()
       conversation.outbox.policyReplaced()
@@ -135,14 +144,16 @@ export const shut = (conversation: Conversation, isAbandoning = false) =>
     conversation.isClosing = true
     conversation.outbox.end()
     conversation.publish({ _tag: "Closing", unacknowledged: conversation.outbox.unacknowledged })
-    const isSettled = () => isAbandoning ? conversation.isAcknowledged : conversation.isSettled
+    const isSettled = () => (isAbandoning ? conversation.isAcknowledged : conversation.isSettled)
     return conversation.awaitFact(isSettled).pipe(
-      Effect.andThen(Effect.suspend(() => {
-        conversation.lastWord = { code: "Normal", epoch: 0, detail: "" }
-        conversation.peer.close(conversation.lastWord)
-        conversation.attachment?.work()
-        return conversation.awaitFact(() => conversation.lastWordConfirmed || !conversation.isEstablished)
-      })),
+      Effect.andThen(
+        Effect.suspend(() => {
+          conversation.lastWord = { code: "Normal", epoch: 0, detail: "" }
+          conversation.peer.close(conversation.lastWord)
+          conversation.attachment?.work()
+          return conversation.awaitFact(() => conversation.lastWordConfirmed || !conversation.isEstablished)
+        })
+      ),
       Patience.within({
         patience: conversation.policy.close,
         onOver: ({ missingFor }) =>

@@ -10,9 +10,15 @@ const incarnations = Metric.counter("holdfast_incarnations_total", {
   description: "Links that were opened",
   incremental: true
 })
-const ended = Metric.counter("holdfast_links_ended_total", { description: "Links that ended, by reason", incremental: true })
+const ended = Metric.counter("holdfast_links_ended_total", {
+  description: "Links that ended, by reason",
+  incremental: true
+})
 const asked = Metric.counter("holdfast_asked_total", { description: "Questions of the detectors", incremental: true })
-const sessions = Metric.counter("holdfast_sessions_ended_total", { description: "Sessions that ended", incremental: true })
+const sessions = Metric.counter("holdfast_sessions_ended_total", {
+  description: "Sessions that ended",
+  incremental: true
+})
 
 /** Follows the events until the scope closes. */
 export const observe = (bulletin: Bulletin, session: string, role: "client" | "server") =>

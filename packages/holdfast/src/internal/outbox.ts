@@ -111,7 +111,10 @@ export class Outbox {
     while (this.sending.length > 0) {
       const first = this.sending[0]!
       const { isDelivery, messages, resume } = first
-      while (first.next < messages.length && this.hasRoom(1, SendWindow.SendWindow.recordBytes(messages[first.next]!.length))) {
+      while (
+        first.next < messages.length &&
+        this.hasRoom(1, SendWindow.SendWindow.recordBytes(messages[first.next]!.length))
+      ) {
         this.accept(messages[first.next++]!)
         isAccepted = true
       }
@@ -131,8 +134,10 @@ export class Outbox {
     const { bytesMax, whenFull } = this.options.policy().backlog
     this.admit()
     const rest = ({ messages, next }: Sending) => messages.slice(next)
-    const refused = this.sending.filter((sending) =>
-      whenFull === "fail" || rest(sending).some(({ length }) => SendWindow.SendWindow.recordBytes(length) > bytesMax))
+    const refused = this.sending.filter(
+      (sending) =>
+        whenFull === "fail" || rest(sending).some(({ length }) => SendWindow.SendWindow.recordBytes(length) > bytesMax)
+    )
     this.sending = this.sending.filter((sending) => !refused.includes(sending))
     for (const sending of refused) sending.resume(Effect.fail(this.full(rest(sending))))
     this.admit()
