@@ -45,4 +45,7 @@ const client = Effect.scoped(
 
 if (role === "server") NodeRuntime.runMain(Layer.launch(Server))
 else if (role === "client") NodeRuntime.runMain(client)
-else NodeRuntime.runMain(Effect.fail(new Error("say `server` or `client`; --port N, --debug")))
+else {
+  console.error("say `server` or `client`; --port N, --debug")
+  process.exitCode = 2
+}

@@ -206,7 +206,7 @@ describe("pain 15: stale credentials on reconnect", () => {
       authorize: ({ credentials }) =>
         Redacted.value(credentials) === Redacted.value(tokenOf(network))
           ? Effect.succeed(Session.authorized("ada"))
-          : Effect.fail(new Error("this token is not good any more"))
+          : Effect.fail("this token is not good any more")
     })
 
   it.effect("befall whoever makes them once: the cut of the next hour is the end", () =>
