@@ -93,7 +93,7 @@ export interface Client {
   readonly told: ReadonlyArray<Session.SessionEvent & { readonly worldAt: number }>
 }
 
-export type ClientOptions = Partial<Session.ClientOptions<Uint8Array, never, never, never>>
+export type ClientOptions = Partial<Session.ClientOptions<Uint8Array, SimHost.CurrentHost, never, never>>
 
 export const connecting = Effect.fnUntraced(function* (
   network: SimNetwork.SimNetwork,

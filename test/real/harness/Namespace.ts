@@ -17,6 +17,8 @@ export interface Cable {
   readonly right: Namespace
   /** From now on nothing arrives in the given direction; nobody gets an error, as with a cable that is pulled. */
   readonly cut: (direction: "both" | "to right" | "to left") => Effect.Effect<void>
+  /** From now on only the first packet of a dial arrives on the right: it connects, and nobody there hears of it. */
+  readonly swallow: Effect.Effect<void>
   readonly heal: Effect.Effect<void>
 }
 
@@ -38,6 +40,7 @@ export const cable: Effect.Effect<Cable, never, Scope.Scope> = Effect.gen(functi
         if (direction !== "to left") drop(right, drops)
         if (direction !== "to right") drop(left, drops)
       }),
+    swallow: Effect.sync(() => drop(right, drops, "tcp flags & syn == 0")),
     heal: Effect.sync(() => {
       for (const side of drops) side.run("nft", "delete", "table", "inet", "cut")
       drops.clear()
@@ -87,11 +90,11 @@ const isApart = (holder: ChildProcess): boolean => {
   }
 }
 
-/** Drops what comes out of the cable, so that the other side's kernel sees nothing, not even an error. */
-const drop = (side: Namespace, drops: Set<Namespace>): void => {
+/** Drops what comes out of the cable, all of it or what matches, so that the other side's kernel sees nothing, not even an error. */
+const drop = (side: Namespace, drops: Set<Namespace>, matching = ""): void => {
   if (drops.has(side)) return
   side.run("nft", "add table inet cut")
   side.run("nft", "add chain inet cut in { type filter hook input priority 0; }")
-  side.run("nft", "add rule inet cut in iifname cable drop")
+  side.run("nft", `add rule inet cut in iifname cable ${matching} drop`)
   drops.add(side)
 }
