@@ -61,7 +61,9 @@ export class ScenarioFailed extends Schema.TaggedError<ScenarioFailed>()("Scenar
 
 /** Runs a scenario in the simulated network, and says what came of it. */
 export const run = (scenario: Scenario, seed: number | string): Effect.Effect<Report, Policy.PolicyError> =>
-  SimNetwork.run({ seed, link: scenario.link, kernel: scenario.kernel }, (network) => perform(network, scenario))
+  SimNetwork.run({ seed, link: scenario.link, kernel: scenario.kernel, awaitsPromises: false }, (network) =>
+    perform(network, scenario)
+  )
 
 /** Runs a scenario and fails where something did not hold. */
 export const check = (

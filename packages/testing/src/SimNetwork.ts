@@ -66,6 +66,11 @@ export interface Options {
   readonly kernel?: Partial<Kernel.Options> | undefined
   /** A simulation that goes on for longer dies. Default 400 days. */
   readonly timeMax?: Duration.Input | undefined
+  /**
+   * Whether programs wait for promises: the real event loop then gets a turn between any two instants. Default true.
+   * Where nothing does, `false` simulates half as fast again.
+   */
+  readonly awaitsPromises?: boolean | undefined
   /** Packets that the transcript holds; later ones are not recorded. Default 1,000,000. */
   readonly packetsMax?: number | undefined
 }
@@ -129,6 +134,8 @@ interface Simulation<R> {
   readonly director: Process
   readonly context: Context.Context<R>
   readonly timeMax: number
+  /** After how many the real event loop gets a turn. */
+  readonly instantsPerTurn: number
   /** Heals, and ends all programs in good order. */
   readonly end: Effect.Effect<void>
   readonly over: () => void
@@ -199,6 +206,7 @@ const begin = <R>(options: Options, around: Context.Context<R>, interrupt: () =>
     world,
     director,
     context,
+    instantsPerTurn: options.awaitsPromises === false ? instantsPerTurnMax : 1,
     timeMax: options.timeMax === undefined ? timeMaxDefault : micros(options.timeMax),
     end: Effect.suspend(() => {
       fabric.healAll()
@@ -217,12 +225,13 @@ const begin = <R>(options: Options, around: Context.Context<R>, interrupt: () =>
 /** Lets the world go on until the directing fiber has ended; between two instants the real event loop gets a turn. */
 const drive = <A, E, R>(simulation: Simulation<R>, fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> =>
   Effect.gen(function* () {
-    const { timeMax, world } = simulation
+    const { instantsPerTurn, timeMax, world } = simulation
     let idleTurns = 0
+    let instants = 0
     while (fiber.pollUnsafe() === undefined) {
       world.settle()
       if (fiber.pollUnsafe() !== undefined) break
-      yield* Effect.yieldNow
+      if (++instants % instantsPerTurn === 0) yield* Effect.yieldNow
       if (world.hasReady) continue
       if (world.now > timeMax)
         return yield* Effect.die(new Error(`the simulation went on for longer than ${text(timeMax)} (timeMax)`))
@@ -265,6 +274,7 @@ const text = (micros: number) => Duration.format(Duration.micros(BigInt(Math.rou
 const shapeDefault: Shape = { latency: 1000, jitter: 0, bytesPerSecond: Infinity, segmentBytesMax: 1448 }
 const packetsMaxDefault = 1_000_000
 const timeMaxDefault = 400 * 24 * 3600 * 1e6
+const instantsPerTurnMax = 64
 /** Virtual time for programs to end in. */
 const endTimeout = "1 hour"
 /** Turns of the real event loop that a promise may take while nothing else can happen. */

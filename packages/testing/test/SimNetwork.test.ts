@@ -176,7 +176,7 @@ describe("a simulation", () => {
     Effect.gen(function* () {
       const hours = 5
       const from = yield* Clock.monotonicTimeNanos
-      yield* SimNetwork.run({ seed: 1 }, (network) =>
+      yield* SimNetwork.run({ seed: 1, awaitsPromises: false }, (network) =>
         Effect.gen(function* () {
           const { client, session } = yield* conversing(network)
           yield* client.run(session.deliver(bytes("x")))
@@ -188,7 +188,7 @@ describe("a simulation", () => {
       yield* Effect.log(
         `an idle session: ${(hours / seconds).toFixed(1)} simulated hours a second, ${factor} times real time`
       )
-      assert.isAbove(factor, 2000) // whatever else the machine does; alone it is above 20,000
+      assert.isAbove(factor, 2000) // whatever else the machine does; alone it is about 30,000
     })
   )
 
