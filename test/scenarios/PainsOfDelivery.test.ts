@@ -139,7 +139,7 @@ describe("pain 11: acknowledgements that never settle after a cut", () => {
           const asking = Effect.gen(function* () {
             const plain = yield* plainClient(network)
             yield* plain.opened.write([message(0)])
-            yield* Effect.repeat(Effect.sleep("10 millis"), { until: () => plain.received.length > 0 })
+            yield* Effect.repeat(Effect.sleep("1 second"), { until: () => plain.received.length > 0 })
           })
           if (cut) yield* network.play([Fault.at("50 millis", Fault.natForgets(...machines))])
           const answer = yield* Effect.timeoutOption(network.host("client").run(Effect.scoped(asking)), "1 hour")
