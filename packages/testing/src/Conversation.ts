@@ -7,7 +7,8 @@
  * entered as such; a machine that restarts begins with a memory of its own.
  */
 import { Cause, Deferred, Duration, Effect, Exit, Latch, Layer, Option, Scope } from "effect"
-import { Policy, Session } from "holdfast"
+import * as SocketServer from "effect/socket/SocketServer"
+import { type Link, Policy, Session } from "holdfast"
 import type { Ledger, Violation } from "./Ledger.ts"
 import * as SimHost from "./SimHost.ts"
 import type { SimNetwork } from "./SimNetwork.ts"
@@ -44,28 +45,67 @@ export interface Talk {
   readonly violations: ReadonlyArray<Violation>
 }
 
+/** To whom the programs of a conversation tell what they do, wherever they run. All but `observe` are plain calls. */
+export interface Witness extends Pick<Ledger, "sent" | "taken" | "returned" | "closed"> {
+  readonly violated: (violation: Violation) => void
+  /** Is shown each session, under the name of its stream. */
+  readonly observe: (stream: string, session: PlainSession) => Effect.Effect<void, never, Scope.Scope>
+}
+
 /** Starts a conversation on the machines of a simulation. */
 export const start = Effect.fnUntraced(function* (
   network: SimNetwork,
   ledger: Ledger,
   conversation: Conversation
 ): Effect.fn.Return<Talk, Policy.PolicyError> {
-  const policy = yield* Policy.make(conversation.policy)
-  const talk: Talking = {
-    network,
-    ledger,
-    conversation,
-    policy,
-    violations: [],
-    busy: new Set(clientsOf(conversation)),
-    allDone: Latch.makeUnsafe(false)
+  yield* Policy.make(conversation.policy) // a policy that cannot work fails here, not on a machine
+  yield* Policy.make(conversation.serverPolicy)
+  const violations: Array<Violation> = []
+  const witness = {
+    sent: (stream: string) => ledger.sent(stream),
+    taken: (stream: string, number: number) => ledger.taken(stream, number),
+    returned: (stream: string, unsure: ReadonlyArray<number>, unsent: ReadonlyArray<number>) =>
+      ledger.returned(stream, unsure, unsent),
+    closed: (stream: string) => ledger.closed(stream),
+    violated: (violation: Violation) => void violations.push(violation)
   }
-  yield* serverOf(talk)
-  for (const name of clientsOf(conversation)) yield* clientOf(talk, name)
-  return {
-    done: talk.allDone.await,
-    violations: talk.violations
+  const clients = clientsOf(conversation)
+  const busy = new Set(clients)
+  const allDone = Latch.makeUnsafe(false)
+
+  let serverLives = 0
+  const server = Effect.gen(function* () {
+    const host = yield* SimHost.CurrentHost
+    const observe = (stream: string, session: PlainSession) =>
+      Effect.provideService(SimHost.observe(stream, session), SimHost.CurrentHost, host)
+    for (const stream of ledger.streams) if (stream.startsWith(`server/${serverLives}.`)) ledger.forgotten(stream)
+    const program = serverProgram(conversation, { ...witness, observe }, ++serverLives)
+    yield* Effect.provideService(program, SocketServer.SocketServer, yield* SimHost.listen({ port }))
+  })
+  yield* network.host("server").boot(Effect.orDie(server))
+
+  for (const name of clients) {
+    let lives = 0
+    const client = Effect.gen(function* () {
+      // One that starts again is not done again.
+      busy.add(name)
+      allDone.closeUnsafe()
+      if (lives > 0) ledger.forgotten(`${name}/${lives}`)
+      const host = yield* SimHost.CurrentHost
+      const observe = (stream: string, session: PlainSession) =>
+        Effect.provideService(SimHost.observe(stream, session), SimHost.CurrentHost, host)
+      yield* clientProgram(
+        conversation,
+        { ...witness, observe },
+        `${name}/${++lives}`,
+        SimHost.dial({ host: "server", port })
+      )
+      busy.delete(name)
+      if (busy.size === 0) allDone.openUnsafe()
+    })
+    yield* network.host(name).boot(client)
   }
+  return { done: allDone.await, violations }
 })
 
 /** The machines on which clients run. */
@@ -76,115 +116,92 @@ class Plain extends Session.Service<Plain>()("holdfast/testing/Conversation") {}
 
 type PlainSession = Session.Session<Uint8Array, Uint8Array>
 
-interface Talking {
-  readonly network: SimNetwork
-  readonly ledger: Ledger
-  readonly conversation: Conversation
-  readonly policy: Policy.Policy
-  readonly violations: Array<Violation>
-  /** Clients that are not done; one that starts again is not done again. */
-  readonly busy: Set<string>
-  readonly allDone: Latch.Latch
-}
-
 const port = 7000
 
-const serverOf = Effect.fnUntraced(function* ({ conversation, ledger, network, policy, violations }: Talking) {
-  const { limits, serverPolicy, toClient = nothing, toServer = nothing } = conversation
-  let lives = 0
-  let streams: Array<string> = []
-  const program = Effect.gen(function* () {
-    for (const stream of streams) ledger.forgotten(stream)
-    streams = []
-    const life = ++lives
-    const scope = yield* Effect.scope
-    let sessions = 0
-    const server = Plain.serve(
-      Effect.fnUntraced(function* (session: PlainSession) {
-        const stream = `server/${life}.${++sessions}`
-        streams.push(stream)
-        yield* Scope.provide(SimHost.observe(stream, session), scope) // it outlives the handler
-        yield* Effect.forkScoped(watchMemory(stream, session, policy, violations))
-        yield* Effect.forkScoped(Effect.ignore(taking(ledger, session, toServer)))
-        yield* sending(ledger, stream, session, toClient).pipe(
-          Effect.andThen(session.join), // the clients close
-          Effect.ensuring(returned(ledger, stream, session))
-        )
-      }),
-      { policy: serverPolicy ?? conversation.policy, limits }
+/** The server's part, on any `SocketServer`; its streams are `server/1.1` and so on: its life, and which session. */
+export const serverProgram = Effect.fnUntraced(function* (
+  conversation: Conversation,
+  witness: Witness,
+  life: number
+): Effect.fn.Return<void, Policy.PolicyError, SocketServer.SocketServer | Scope.Scope> {
+  const { limits, serverPolicy = conversation.policy, toClient = nothing, toServer = nothing } = conversation
+  const { backlog } = yield* Policy.make(serverPolicy)
+  const scope = yield* Effect.scope
+  let sessions = 0
+  const handler = Effect.fnUntraced(function* (session: PlainSession) {
+    const stream = `server/${life}.${++sessions}`
+    yield* Scope.provide(witness.observe(stream, session), scope) // it outlives the handler
+    yield* Effect.forkScoped(watchMemory(witness, stream, session, backlog))
+    yield* Effect.forkScoped(Effect.ignore(taking(witness, session, toServer)))
+    yield* sending(witness, stream, session, toClient).pipe(
+      Effect.andThen(session.join), // the clients close
+      Effect.ensuring(returned(witness, stream, session))
     )
-    yield* Layer.build(server.pipe(Layer.provide(SimHost.layerListener({ port }))))
   })
-  yield* network.host("server").boot(Effect.orDie(program))
+  yield* Layer.build(Plain.serve(handler, { policy: serverPolicy, limits }))
 })
 
-const clientOf = Effect.fnUntraced(function* (talking: Talking, name: string) {
-  const { allDone, busy, conversation, ledger, network, policy, violations } = talking
-  const { toClient = nothing, toServer = nothing } = conversation
-  const done = Effect.sync(() => {
-    busy.delete(name)
-    if (busy.size === 0) allDone.openUnsafe()
-  })
-  let lives = 0
+/** A client's part, on any link: says its part, hears the other one, closes. Its one stream has this name. */
+export const clientProgram = <R>(
+  conversation: Conversation,
+  witness: Witness,
+  stream: string,
+  link: Effect.Effect<Link.Link, unknown, R>
+): Effect.Effect<void, never, R | Scope.Scope> => {
+  const { policy, toClient = nothing, toServer = nothing } = conversation
   const program = Effect.gen(function* () {
-    busy.add(name)
-    allDone.closeUnsafe()
-    if (lives > 0) ledger.forgotten(`${name}/${lives}`)
-    const stream = `${name}/${++lives}`
     const isAnew = Latch.makeUnsafe(false)
     const hasEnded = Deferred.makeUnsafe<void>()
+    const { backlog } = yield* Policy.make(policy)
     const session = yield* Plain.make({
-      link: SimHost.dial({ host: "server", port }),
-      policy: conversation.policy,
+      link,
+      policy,
       onLost: ({ fateUnknown, notSent }) =>
         Effect.sync(() => {
-          ledger.returned(stream, fateUnknown.map(numberOf), notSent.map(numberOf))
+          witness.returned(stream, fateUnknown.map(numberOf), notSent.map(numberOf))
           isAnew.openUnsafe()
           return []
         })
     })
-    yield* SimHost.observe(stream, session)
-    yield* Effect.forkScoped(watchMemory(stream, session, policy, violations))
+    yield* witness.observe(stream, session)
+    yield* Effect.forkScoped(watchMemory(witness, stream, session, backlog))
     // The other side may have lost the session after its end was heard: then it says everything anew.
-    const listening = taking(ledger, session, toClient).pipe(
+    const listening = taking(witness, session, toClient).pipe(
       Effect.andThen(Deferred.succeed(hasEnded, undefined)),
       Effect.andThen(isAnew.await),
       Effect.andThen(isAnew.close)
     )
     yield* Effect.forkScoped(Effect.ignore(Effect.forever(listening)))
     const talking = Effect.gen(function* () {
-      yield* sending(ledger, stream, session, toServer)
+      yield* sending(witness, stream, session, toServer)
       yield* Effect.raceFirst(Deferred.await(hasEnded), session.join)
       yield* Effect.retry(session.flush, { while: ({ reason }) => reason._tag === "SessionLost", times: lossesMax })
     })
-    yield* Effect.onError(talking, () => returned(ledger, stream, session))
+    yield* Effect.onError(talking, () => returned(witness, stream, session))
     const exit = yield* Effect.exit(session.close)
-    if (Exit.isSuccess(exit)) return ledger.closed(stream)
-    yield* returned(ledger, stream, session)
+    if (Exit.isSuccess(exit)) return witness.closed(stream)
+    yield* returned(witness, stream, session)
     // Everything was taken already, so only the good-byes are in doubt, and that is told by type.
     const reason = Option.getOrUndefined(Exit.findErrorOption(exit))?.reason._tag
     if (reason === "CloseTimedOut" || reason === "SessionLost") return
-    violations.push({ rule: "close", text: `${stream}: ${String(exit)}` })
-  }).pipe(
-    Effect.catchCause((cause) =>
-      Effect.sync(() => {
-        if (Cause.hasInterruptsOnly(cause)) return
-        violations.push({ rule: "settles", text: `${name}: its program failed: ${Cause.pretty(cause)}` })
-      })
-    ),
-    Effect.andThen(done)
+    witness.violated({ rule: "close", text: `${stream}: ${String(exit)}` })
+  })
+  return Effect.catchCause(program, (cause) =>
+    Effect.sync(() => {
+      if (Cause.hasInterruptsOnly(cause)) return
+      witness.violated({ rule: "settles", text: `${stream}: its program failed: ${Cause.pretty(cause)}` })
+    })
   )
-  yield* network.host(name).boot(program)
-})
+}
 
 /** Sends everything, and says so. */
-const sending = Effect.fnUntraced(function* (ledger: Ledger, stream: string, session: PlainSession, flow: Flow) {
+const sending = Effect.fnUntraced(function* (witness: Witness, stream: string, session: PlainSession, flow: Flow) {
   for (let number = 0; number < flow.messages; number++) {
-    ledger.sent(stream)
+    witness.sent(stream)
     yield* session.send(messageOf(stream, number, flow.bytes ?? bytesDefault)).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
-          if (Exit.isFailure(exit)) ledger.returned(stream, [], [number])
+          if (Exit.isFailure(exit)) witness.returned(stream, [], [number])
         })
       )
     )
@@ -193,25 +210,25 @@ const sending = Effect.fnUntraced(function* (ledger: Ledger, stream: string, ses
   yield* session.end
 })
 
-const taking = (ledger: Ledger, session: PlainSession, { taking = 0 }: Flow) =>
+const taking = (witness: Witness, session: PlainSession, { taking = 0 }: Flow) =>
   session.handle((message) =>
     Effect.andThen(
       Duration.toMillis(Duration.fromInputUnsafe(taking)) === 0 ? Effect.void : Effect.sleep(taking),
-      Effect.sync(() => ledger.taken(streamOf(message), numberOf(message)))
+      Effect.sync(() => witness.taken(streamOf(message), numberOf(message)))
     )
   )
 
-const returned = (ledger: Ledger, stream: string, session: PlainSession) =>
+const returned = (witness: Witness, stream: string, session: PlainSession) =>
   Effect.ignore(
     Effect.map(session.leftovers, ({ fateUnknown, notSent }) =>
-      ledger.returned(stream, fateUnknown.map(numberOf), notSent.map(numberOf))
+      witness.returned(stream, fateUnknown.map(numberOf), notSent.map(numberOf))
     )
   )
 
 /** What is kept for resending stays within the policy's limits. */
-const watchMemory = (stream: string, session: PlainSession, policy: Policy.Policy, violations: Array<Violation>) =>
+const watchMemory = (witness: Witness, stream: string, session: PlainSession, backlog: Policy.Backlog) =>
   Effect.gen(function* () {
-    const { bytesMax, messagesMax } = policy.backlog
+    const { bytesMax, messagesMax } = backlog
     while (true) {
       yield* Effect.sleep(memoryInterval)
       const { fateUnknown, notSent } = yield* session.leftovers
@@ -219,7 +236,7 @@ const watchMemory = (stream: string, session: PlainSession, policy: Policy.Polic
       const bytes = kept.reduce((sum, message) => sum + message.length, 0)
       if (kept.length <= messagesMax && bytes <= bytesMax) continue
       const text = `${stream}: ${kept.length} messages (${messagesMax}) and ${bytes} bytes (${bytesMax}) are kept`
-      violations.push({ rule: "memory", text })
+      witness.violated({ rule: "memory", text })
     }
   }).pipe(Effect.ignore)
 
