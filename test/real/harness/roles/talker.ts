@@ -18,8 +18,10 @@ export interface Argument {
 }
 
 export type Fact =
-  | { readonly _tag: "Listening" | "Done" }
-  | { readonly _tag: "Sent" | "Closed"; readonly stream: string }
+  | { readonly _tag: "Listening" }
+  | { readonly _tag: "Done" }
+  | { readonly _tag: "Sent"; readonly stream: string }
+  | { readonly _tag: "Closed"; readonly stream: string }
   | { readonly _tag: "Taken"; readonly stream: string; readonly number: number }
   | {
       readonly _tag: "Returned"
