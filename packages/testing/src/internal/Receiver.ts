@@ -40,9 +40,10 @@ export class Receiver {
 
   /** Takes what is new. "gap": something before it is missing; "old": all of it has been here before. */
   accept(segment: Segment): "new" | "gap" | "old" {
+    if (this.isEnded) return "old" // nothing comes behind the end, whoever made it
     if (segment.seq > this.next) return "gap"
     if (segment.kind === "fin") {
-      if (segment.seq < this.next || this.isEnded) return "old"
+      if (segment.seq < this.next) return "old"
       this.isEnded = true
       this.next++
       return "new"

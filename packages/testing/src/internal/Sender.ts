@@ -56,6 +56,7 @@ export class Sender {
   private lastTry: Micros = 0
   private persistSince: Micros | undefined
   private roundTrip: Micros = 0
+  private variation: Micros = 0
   private sentUpTo = 0
 
   constructor(options: SenderOptions, outlet: Outlet) {
@@ -239,12 +240,19 @@ export class Sender {
   }
 
   private measure(sample: Micros): void {
-    this.roundTrip = this.roundTrip === 0 ? sample : Math.round(this.roundTrip + (sample - this.roundTrip) / 8)
+    if (this.roundTrip === 0) {
+      this.roundTrip = sample
+      this.variation = sample >> 1
+      return
+    }
+    this.variation = Math.round((3 * this.variation + Math.abs(sample - this.roundTrip)) / 4)
+    this.roundTrip = Math.round(this.roundTrip + (sample - this.roundTrip) / 8)
   }
 
   private get due(): Micros {
     const { retransmitTimeout, retransmitTimeoutMax, userTimeout } = this.options
-    const timeout = Math.min(retransmitTimeoutMax, (retransmitTimeout + this.roundTrip) * 2 ** this.backoff)
+    const first = this.roundTrip + Math.max(retransmitTimeout, 4 * this.variation) // RFC 6298
+    const timeout = Math.min(retransmitTimeoutMax, first * 2 ** this.backoff)
     if (this.isInFlight) {
       return Math.min(Math.max(this.lastTry, this.waitingSince) + timeout, this.waitingSince + userTimeout)
     }
