@@ -215,6 +215,37 @@ describe("onUp", () => {
     )
   )
 
+  it.effect("can ask behind what it sent: the answer says that the peer has handled it", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection, peer } = yield* connected({
+          onUp: ({ ping, send }) =>
+            send("CONNECT").pipe(Effect.andThen(ping), Effect.andThen(send("SUB a")), Effect.andThen(ping)),
+          peer: { answers: false }
+        })
+        assert.deepStrictEqual(peer.heard, ["CONNECT", "PING"])
+        yield* peer.say("INFO", "PONG")
+        yield* settle
+        assert.deepStrictEqual(peer.heard, ["CONNECT", "PING", "SUB a", "PING"])
+        assert.strictEqual((yield* connection.state)._tag, "Handshaking")
+        yield* peer.say("PONG")
+        yield* settle
+        assert.strictEqual((yield* connection.state)._tag, "Up")
+        const { all } = yield* collected(connection.messages)
+        assert.deepStrictEqual(all, ["INFO"])
+      })
+    )
+  )
+
+  it.effect("cannot ask in a dialect without ping: that is a defect, and not a silent success", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection } = yield* dialling({ mute: true, onUp: ({ ping }) => ping })
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(connection.join)))
+      })
+    )
+  )
+
   it.effect("must be done within `open`, dial included", () =>
     inScope(
       Effect.gen(function* () {

@@ -49,8 +49,9 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
         stage = "handshake"
         exchange.publish({ _tag: "Handshaking", attempt, endpoint })
         if (options.onUp !== undefined) {
-          const { receive, send } = dialogue
+          const { ping, receive, send } = dialogue
           const greeted = options.onUp({
+            ping,
             receive,
             send: (message) => Effect.map(exchange.encode(message), send),
             endpoint
