@@ -133,8 +133,8 @@ export interface Options<Send, Receive, RL, RU> {
   readonly fateUnknown: FateUnknown
   /**
    * Logs in, subscribes again: run on each new link, within `policy.open`, before any message of the application flows.
-   * When it fails the link is destroyed and another one dialled; fail with a `ConnectionError` that is not retryable, such
-   * as `Refused`, to end the connection.
+   * When it fails the link is destroyed and another one dialled; fail with a reason that is not retryable, such as
+   * `new ConnectionError.Refused({ code: "Unauthorized", detail })`, to end the connection.
    */
   readonly onUp?: ((opening: Opening<Send, Receive>) => Effect.Effect<unknown, unknown, RU>) | undefined
   /**

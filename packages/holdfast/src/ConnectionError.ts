@@ -13,7 +13,7 @@
  * send.pipe(Effect.catchReason("ConnectionError", "BacklogExceeded", (reason) => Effect.log(reason.bytes)))
  * ```
  */
-import { Duration, Option, Predicate, Schema } from "effect"
+import { Duration, Effect, Option, Predicate, Schema } from "effect"
 
 /** Who brought the end about: this side, the other side, or what lies between. */
 export type EndedBy = "us" | "peer" | "network"
@@ -216,8 +216,8 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   code: Schema.Literals(["Unauthorized", "Version", "Definition", "Policy", "Full", "Draining", "Malformed"]),
   detail: Schema.String,
-  /** The peer's hint. It is a floor for the next attempt, clamped by the supervisor. */
-  retryAfter: Schema.Option(Schema.Duration)
+  /** The peer's hint. It is a floor for the next attempt, clamped by the supervisor. Default: none. */
+  retryAfter: Schema.Option(Schema.Duration).pipe(Schema.withConstructorDefault(Effect.succeed(Option.none())))
 }) {
   readonly endedBy = "peer"
   get retryable(): boolean {
@@ -415,6 +415,9 @@ export const make = (reason: Reason, times?: Times): ConnectionError => Connecti
 
 /** Whether a value is a `ConnectionError`. Says no to anything that merely looks like one. */
 export const isConnectionError = (u: unknown): u is ConnectionError => u instanceof ConnectionError
+
+/** Whether a value is one of the reasons. */
+export const isReason: (u: unknown) => u is Reason = Schema.is(Reason)
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 

@@ -91,7 +91,7 @@ export interface Ping<in In, out Out> {
 }
 
 /** Teaches a dialect ping and pong that look the same each time. Neither reaches the application. */
-export const withPing = <In, Out>(options: Ping<In, Out>) =>
+export const withPing = <In, Out>(options: Ping<In, NoInfer<Out>>) =>
   withLiveness<In, Out>((encode) => {
     const ping = encode(options.ping)
     const pong = options.pong === undefined ? undefined : encode(options.pong)

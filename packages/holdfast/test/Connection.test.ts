@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Result, Schema, Scope, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Result, Schema, Scope, Stream } from "effect"
 import { Connection, ConnectionError, Dialect, Presets } from "holdfast"
 import {
   begin,
@@ -137,17 +137,20 @@ describe("a connection", () => {
         yield* settle
         const up = yield* upOf(connection)
         assert.deepStrictEqual([up.incarnation, up.endpoint, up.since], [1, 0, 0])
+        yield* until(250)
         network.wire().cut()
         yield* settle
         const waiting = yield* connection.state
         assert.isTrue(
-          waiting._tag === "Waiting" && waiting.retryAt === 1000 && waiting.error.reason._tag === "LinkFailed"
+          waiting._tag === "Waiting" && waiting.retryAt === 1250 && waiting.error.reason._tag === "LinkFailed"
         )
-        yield* until(1000)
+        yield* until(1250)
         assert.deepStrictEqual(
           events.map(({ _tag }) => _tag),
           ["Dialed", "Opened", "Ended", "Retrying", "Dialed", "Opened"]
         )
+        const ended = events.find((event) => event._tag === "Ended")
+        assert.strictEqual(ended && Duration.toMillis(ended.error.upFor), 250)
         assert.strictEqual((yield* upOf(connection)).incarnation, 2)
       })
     )
@@ -285,6 +288,9 @@ describe("onUp", () => {
         assert.deepStrictEqual([attempts, joined.outcome()], [2, "Refused"])
         assert.strictEqual(yield* tagOf(connection.send("late")), "Refused")
         assert.strictEqual(network.wires.length, 2)
+
+        const { connection: bare } = yield* dialling({ onUp: () => refused.reason })
+        assert.strictEqual(yield* tagOf(bare.join), "Refused")
       })
     )
   )

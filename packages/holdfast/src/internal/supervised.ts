@@ -70,15 +70,23 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
 
     const use = ({ dialogue, link }: Effect.Success<typeof open>) =>
       dialogue.run(++incarnation).pipe(
-        Effect.tapError(() => link.destroy), // before its fibers are waited for
-        Effect.tapError((error) => Effect.sync(() => bulletin.event({ _tag: "Ended", incarnation, error })))
+        Effect.tapError(() => link.destroy) // before its fibers are waited for
       )
+
+    const life = Effect.suspend(() => {
+      const before = incarnation
+      return Supervisor.incarnation(open, use).pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => incarnation > before && bulletin.event({ _tag: "Ended", incarnation, error }))
+        )
+      )
+    })
 
     const reconnecting = promptTries(links.length - 1)
     const supervisor = yield* Supervisor.run({
       policy: () => reconnecting(exchange.policy),
       wake,
-      incarnation: Supervisor.incarnation(open, use),
+      incarnation: life,
       onWaiting: (error, delay, retryAt) =>
         Effect.sync(() => {
           bulletin.event({ _tag: "Retrying", error, delay })
@@ -189,10 +197,12 @@ const exchanges = new WeakMap<object, unknown>()
 const interrupted = Exit.fail(ConnectionError.make(new ConnectionError.Closed()))
 
 /** The error of `onUp`. One that is not ours is retried like a failed dial. */
-const refused = (cause: unknown): ConnectionError.ConnectionError =>
-  ConnectionError.isConnectionError(cause)
-    ? cause
-    : ConnectionError.make(new ConnectionError.LinkFailed({ cause, during: "dial" }))
+const refused = (cause: unknown): ConnectionError.ConnectionError => {
+  if (ConnectionError.isConnectionError(cause)) return cause
+  return ConnectionError.make(
+    ConnectionError.isReason(cause) ? cause : new ConnectionError.LinkFailed({ cause, during: "dial" })
+  )
+}
 
 /** Only a dialect with a ping can ask, and none needs heartbeats unless it says so. */
 const defaultsOf = <Send, Receive>(dialect: Dialect<Receive, Send>): Policy.Policy => ({
