@@ -7,6 +7,7 @@ import type { Frame } from "@holdfast/protocol"
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Latch, Option, Redacted, Schedule, Scope } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Link from "../Link.ts"
+import * as PageEvents from "../PageEvents.ts"
 import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
 import type { ClientOptions, Opened } from "../Session.ts"
@@ -288,9 +289,11 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       Effect.onExit((exit) => Effect.sync(() => conversation.finish(verdict(conversation, exit)))),
       Effect.forkScoped
     )
+    const session = Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
+    yield* PageEvents.waking(session.wake)
     const release = Effect.andThen(Effect.ignoreCause(Handle.shut(conversation, true)), Fiber.await(running))
     yield* Effect.addFinalizer(() => release)
-    return Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
+    return session
   })
 
 /** How the session ended, given how its supervisor did. */

@@ -7,6 +7,7 @@ import * as ConnectionError from "../ConnectionError.ts"
 import type { Connection, Happening, Options, PolicyOptions, State } from "../Connection.ts"
 import type { Dialect } from "../Dialect.ts"
 import * as Link from "../Link.ts"
+import * as PageEvents from "../PageEvents.ts"
 import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
 import * as Presets from "../Presets.ts"
@@ -97,6 +98,7 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
       Effect.forkScoped
     )
     const connection = handle(exchange, wake.open, Fiber.interrupt(supervisor))
+    yield* PageEvents.waking(connection.wake)
     yield* Effect.addFinalizer(() => Effect.exit(connection.close)) // how it ended is told by `join`
     return connection
   })
