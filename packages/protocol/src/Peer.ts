@@ -303,13 +303,12 @@ export class Peer implements Sink {
 
   /** There is something to write now. News can wait a little for company, unless the other side may be waiting for it. */
   get hasWork(): boolean {
-    return (
-      this.hasControl ||
-      !this.turns.isEmpty ||
-      this.isUrgent ||
-      this.main.isUrgent ||
-      Math.min(this.main.send.sendableBytes, this.roomOf(this.main)) > 0
-    )
+    return this.hasControl || this.hasData
+  }
+
+  /** There are messages to write now. */
+  get hasData(): boolean {
+    return !this.turns.isEmpty || Math.min(this.main.send.sendableBytes, this.roomOf(this.main)) > 0
   }
 
   /** The next bytes for the link: control frames first, then at most `bytesMax` of data. */
@@ -534,8 +533,11 @@ export class Peer implements Sink {
     this.isUrgent = false
   }
 
-  private get hasControl(): boolean {
+  /** There is something other than messages to write now. */
+  get hasControl(): boolean {
     return (
+      this.isUrgent ||
+      this.main.isUrgent ||
       this.pingDue !== undefined ||
       this.pongDue !== undefined ||
       this.heartbeatDue ||

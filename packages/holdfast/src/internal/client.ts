@@ -48,11 +48,8 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       clock: yield* Clock.Clock,
       policy,
       bulletin,
-      limits: {
-        windowBytes: options.limits?.windowBytes ?? Limits.windowBytesDefault,
-        messageBytesMax: definition.messageBytesMax,
-        frameBytesMax: Limits.frameBytesCut
-      }
+      limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
+      side: "client"
     })
     yield* Observability.observe(bulletin, definition.id, "client")
 
@@ -118,7 +115,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         definition: definition.id,
         messageBytesMax: definition.messageBytesMax,
         heartbeatMillisMax: heartbeatMillis(heartbeat),
-        limit: conversation.peer.receive.limit,
+        terms: conversation.peer.offer,
         session: ticket?.session ?? new Uint8Array(0),
         epoch: ++epoch,
         nonce: yield* authentication.randomBytes(Handshake.nonceBytes),
@@ -139,7 +136,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       if (ticket === undefined) {
         if (answer._tag !== "Welcome") return yield* Wire.unexpected(answer, "Welcome")
         yield* accept(answer)
-        const failed = conversation.peer.begin(answer.limit)
+        const failed = conversation.peer.begin(answer.terms)
         if (failed !== undefined) return yield* Wire.violated(failed)
         ticket = { session: answer.session, secret: answer.secret }
         return isAfterGap ? "Gap" : "Fresh"
@@ -206,7 +203,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     ) {
       if (options.onLost === undefined || conversation.isSaid) return yield* error
       bulletin.event({ _tag: "Lost", reason })
-      const point = conversation.outbox.lossPoint
+      const point = conversation.main.outbox.lossPoint
       const { fateUnknown, notSent } = conversation.peer.send.outstanding()
       const first = yield* options.onLost({
         reason,
@@ -216,7 +213,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       })
       const encoded = yield* outgoing.encode(first)
       for (const message of encoded) {
-        const tooLarge = conversation.outbox.tooLarge(message)
+        const tooLarge = conversation.main.outbox.tooLarge(message)
         if (tooLarge !== undefined) return yield* tooLarge
       }
       conversation.restart(reason, point, encoded)
@@ -304,7 +301,7 @@ const verdict = (
   const reason = Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), (error) => error.reason))
   const isSaid = conversation.isSaid && reason?._tag === "SessionLost"
   const isNormal =
-    reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
+    reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }
 
