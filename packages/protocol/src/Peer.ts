@@ -82,6 +82,8 @@ export class Peer implements Sink {
   movedBytes = 0
   /** Bytes that were handed to the present link and are not known to have arrived. */
   outstandingBytes = 0
+  /** Bytes of theirs that have arrived and are not taken. */
+  untakenBytes = 0
 
   private readonly channels: Map<number, Channel>
   private readonly openings: Openings
@@ -471,6 +473,7 @@ export class Peer implements Sink {
     this.turns.leave(channel)
     for (const set of [this.newsy, this.consuming, this.awaitingCredit, this.full]) set.delete(channel)
     this.outstandingBytes -= channel.outstandingBytes
+    this.untakenBytes -= channel.untakenBytes
     this.receiveGrowthBytes -= channel.receiveGrowthBytes
     this.sendGrowthBytes -= channel.sendGrowthBytes
     if (channel.sendGrowthBytes > 0) this.room()
@@ -517,6 +520,9 @@ export class Peer implements Sink {
     }
     if (receive.received >= receive.limit) this.full.add(channel)
     else if (this.full.size > 0) this.full.delete(channel)
+    const untakenBytes = receive.received - receive.taken
+    this.untakenBytes += untakenBytes - channel.untakenBytes
+    channel.untakenBytes = untakenBytes
     const { growthBytes } = receive
     this.receiveGrowthBytes += growthBytes - channel.receiveGrowthBytes
     channel.receiveGrowthBytes = growthBytes

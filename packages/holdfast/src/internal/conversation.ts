@@ -78,6 +78,8 @@ export class Conversation {
   readonly mayOpen = Latch.makeUnsafe(false)
 
   private readonly options: Options
+  private keptBytes = 0
+  private heldBytes = 0
   /** Channels of which messages expire. */
   private readonly expiring = new Set<Flow>()
 
@@ -187,6 +189,7 @@ export class Conversation {
       this.bulletin.event({ _tag: "Declined", count: 1 })
     }
     if (facts.closed) this.lastWordConfirmed = true
+    this.account(this.main)
     if (facts.taken.length > 0 && this.isClosing) this.publish(this.closing)
     for (const channel of facts.arrived) this.changed(channel, (flow) => flow.arrived())
     for (const channel of facts.taken) this.changed(channel, (flow) => flow.outbox.taken())
@@ -323,8 +326,8 @@ export class Conversation {
   private changed(channel: Channel.Channel, change: (flow: Flow) => void): void {
     const flow = this.flows.get(channel)
     if (flow === undefined) return
+    this.account(flow) // first: what is freed is room for whoever waits
     change(flow)
-    this.account(flow)
     if (flow !== this.main) flow.look()
     this.endAbandoned(flow)
   }
@@ -349,10 +352,13 @@ export class Conversation {
   private account(flow: Flow): void {
     const { budget } = this.options
     if (budget === undefined) return
-    const held = flow.keptBytes
-    const moreBytes = held - flow.heldBytes
-    flow.heldBytes = held // first: whoever waits for what is freed may come back here
-    budget.held(moreBytes)
+    const keptBytes = flow.exit === undefined ? flow.channel.send.keptBytes : 0
+    this.keptBytes += keptBytes - flow.keptBytes
+    flow.keptBytes = keptBytes
+    const heldBytes = this.exit === undefined ? this.keptBytes + this.peer.untakenBytes : 0
+    const moreBytes = heldBytes - this.heldBytes
+    this.heldBytes = heldBytes // first: whoever waits for what is freed may come back here
+    if (moreBytes !== 0) budget.held(moreBytes)
   }
 
   private taken(flow: Flow): void {

@@ -26,8 +26,8 @@ export class Flow {
   exit: Exit.Exit<void, ConnectionError> | undefined
   /** Nobody will take what arrives. It is ended when everything of ours was taken. */
   isAbandoned = false
-  /** Bytes that the budget was told of. */
-  heldBytes = 0
+  /** Bytes of ours that the budget was told of. */
+  keptBytes = 0
   creditAwaitedSince: number | undefined
   consumerSlowSince: number | undefined
   private readonly options: Options
@@ -39,12 +39,6 @@ export class Flow {
     this.channel = options.channel
     this.limits = options.limits
     this.outbox = new Outbox({ ...options, limits: () => this.limits(), held: () => options.account(this) })
-  }
-
-  /** Bytes that are kept for it, in both directions. */
-  get keptBytes(): number {
-    const { receive, send } = this.channel
-    return this.exit === undefined ? send.keptBytes + receive.received - receive.taken : 0
   }
 
   /** The next messages, `undefined` when the other direction has ended. Those handed out before count as taken. */

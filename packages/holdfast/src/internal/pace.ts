@@ -35,7 +35,7 @@ export class Pace {
   get bytesMax(): number {
     const { rate, roundTrip } = this
     if (rate.value === undefined || roundTrip.value === undefined) return bytesBefore
-    return Math.max(bytesMin, gain * rate.value * roundTrip.value)
+    return Math.max(bytesMin, Math.floor(gain * rate.value * roundTrip.value))
   }
 
   /** More was handed over: so many bytes in all. `isAlone`: there was nothing else to send. */
