@@ -99,8 +99,9 @@ export class Reader {
     return this.fixed(this.varint())
   }
 
-  text(): string {
+  text(bytesMax = Infinity): string {
     const bytes = this.bytes()
+    if (bytes.length > bytesMax) this.fail()
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
     } catch {

@@ -16,6 +16,10 @@ export const Type = {
   Heartbeat: 0x12,
   Positions: 0x20,
   Data: 0x21,
+  Open: 0x22,
+  Channels: 0x23,
+  Reset: 0x24,
+  ResetDone: 0x25,
   GoAway: 0x30,
   Close: 0x31,
   Closed: 0x32
@@ -61,8 +65,59 @@ export interface Closed {
   readonly _tag: "Closed"
 }
 
+/** A channel begins; its data may follow at once. */
+export interface Open {
+  readonly _tag: "Open"
+  readonly channel: number
+  readonly name: string
+}
+
+/**
+ * Of the channels that the receiver of this frame opens: how many have been seen, and how many there may be, over the
+ * life of the session. The first one on a resumed link comes behind the `Positions` of all channels that are there.
+ */
+export interface Channels {
+  readonly _tag: "Channels"
+  readonly seen: number
+  readonly limit: number
+}
+
+/** Why a channel was ended before its time. */
+export type ResetCode = "Refused" | "Abandoned" | "Failed" | "Invalid"
+
+/** Both directions of a channel are over, and what was not taken is gone. */
+export interface Reset {
+  readonly _tag: "Reset"
+  readonly channel: number
+  readonly code: ResetCode
+  readonly detail: string
+}
+
+/** The answer to {@link Reset}: nothing of this channel follows. */
+export interface ResetDone {
+  readonly _tag: "ResetDone"
+  readonly channel: number
+}
+
 /** Every frame but `Data`. */
-export type Control = Ping | Pong | Heartbeat | Positions.Positions | GoAway | Close | Closed | Handshake.Handshake
+export type Control =
+  | Ping
+  | Pong
+  | Heartbeat
+  | Positions.Positions
+  | Open
+  | Channels
+  | Reset
+  | ResetDone
+  | GoAway
+  | Close
+  | Closed
+  | Handshake.Handshake
+
+/** The longest name of a channel, and the longest detail of a reset, in bytes of UTF-8. */
+export const textBytesMax = 255
+
+const resetCodes: ReadonlyArray<ResetCode> = ["Refused", "Abandoned", "Failed", "Invalid"]
 
 const closeCodes: ReadonlyArray<CloseCode> = [
   "Normal",
@@ -115,6 +170,18 @@ const writeBody = (into: Writer, frame: Control): void => {
       return
     case "Positions":
       return Positions.write(into, frame)
+    case "Open":
+      into.varint(frame.channel)
+      return into.text(frame.name)
+    case "Channels":
+      into.varint(frame.seen)
+      return into.varint(frame.limit)
+    case "Reset":
+      into.varint(frame.channel)
+      into.varint(resetCodes.indexOf(frame.code))
+      return into.text(frame.detail)
+    case "ResetDone":
+      return into.varint(frame.channel)
     case "GoAway":
       into.varint(frame.retryAfterMillis)
       return into.varint(frame.end)
@@ -139,6 +206,18 @@ const readBody = (type: number, from: Reader): Control | Violation | undefined =
       return { _tag: "Closed" }
     case Type.Positions:
       return Positions.read(from)
+    case Type.Open:
+      return { _tag: "Open", channel: from.varint(), name: from.text(textBytesMax) }
+    case Type.Channels:
+      return { _tag: "Channels", seen: from.varint(), limit: from.varint() }
+    case Type.Reset: {
+      const channel = from.varint()
+      const code = resetCodes[from.varint()]
+      const detail = from.text(textBytesMax)
+      return code === undefined ? violation("reset-code", "unknown reset code") : { _tag: "Reset", channel, code, detail }
+    }
+    case Type.ResetDone:
+      return { _tag: "ResetDone", channel: from.varint() }
     case Type.GoAway:
       return { _tag: "GoAway", retryAfterMillis: from.varint(), end: from.varint() }
     case Type.Close: {

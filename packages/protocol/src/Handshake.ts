@@ -30,6 +30,18 @@ export const secretBytes = 32
 /** How long a proof is: HMAC-SHA-256. */
 export const macBytes = 32
 
+/** What a side lets the other one send and open, from the beginning of a session. Of channels other than 0 alike. */
+export interface Terms {
+  /** The limit of channel 0. */
+  readonly limit: number
+  /** The limit of each other channel when it is opened, and the part of its window that nothing else takes up. */
+  readonly channelLimit: number
+  /** Bytes beyond what is reserved that all channels together may hold. */
+  readonly growth: number
+  /** How many channels the other side may open. */
+  readonly channels: number
+}
+
 /** What the client says first. `session` is empty when it asks for a fresh one. */
 export interface Hello {
   readonly _tag: "Hello"
@@ -39,8 +51,8 @@ export interface Hello {
   readonly messageBytesMax: number
   /** The longest that the client lets pass between two frames of its own; 0 = it promises nothing. */
   readonly heartbeatMillisMax: number
-  /** The client's receive limit for channel 0, for a fresh session. */
-  readonly limit: number
+  /** For a fresh session. */
+  readonly terms: Terms
   readonly session: Uint8Array
   /** Strictly greater at every dial of one session. */
   readonly epoch: number
@@ -53,7 +65,7 @@ export interface Welcome {
   readonly _tag: "Welcome"
   readonly version: number
   readonly heartbeatMillisMax: number
-  readonly limit: number
+  readonly terms: Terms
   readonly session: Uint8Array
   readonly secret: Uint8Array
 }
@@ -160,7 +172,7 @@ export const write = (into: Writer, frame: Handshake): void => {
       into.text(frame.definition)
       into.varint(frame.messageBytesMax)
       into.varint(frame.heartbeatMillisMax)
-      into.varint(frame.limit)
+      writeTerms(into, frame.terms)
       into.bytes(frame.session)
       into.varint(frame.epoch)
       into.fixed(frame.nonce)
@@ -168,7 +180,7 @@ export const write = (into: Writer, frame: Handshake): void => {
     case "Welcome":
       into.varint(frame.version)
       into.varint(frame.heartbeatMillisMax)
-      into.varint(frame.limit)
+      writeTerms(into, frame.terms)
       into.fixed(frame.session)
       return into.fixed(frame.secret)
     case "Challenge":
@@ -197,7 +209,7 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
       const definition = from.text()
       const messageBytesMax = from.varint()
       const heartbeatMillisMax = from.varint()
-      const limit = from.varint()
+      const terms = readTerms(from)
       const session = from.bytes()
       if (session.length !== 0 && session.length !== sessionIdBytes) from.fail()
       const epoch = from.varint()
@@ -209,7 +221,7 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
         definition,
         messageBytesMax,
         heartbeatMillisMax,
-        limit,
+        terms,
         session,
         epoch,
         nonce,
@@ -219,10 +231,10 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
     case Type.Welcome: {
       const version = from.varint()
       const heartbeatMillisMax = from.varint()
-      const limit = from.varint()
+      const terms = readTerms(from)
       const session = from.fixed(sessionIdBytes)
       const secret = from.fixed(secretBytes)
-      return { _tag: "Welcome", version, heartbeatMillisMax, limit, session, secret }
+      return { _tag: "Welcome", version, heartbeatMillisMax, terms, session, secret }
     }
     case Type.Challenge: {
       const version = from.varint()
@@ -250,6 +262,20 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
       return undefined
   }
 }
+
+const writeTerms = (into: Writer, { channelLimit, channels, growth, limit }: Terms): void => {
+  into.varint(limit)
+  into.varint(channelLimit)
+  into.varint(growth)
+  into.varint(channels)
+}
+
+const readTerms = (from: Reader): Terms => ({
+  limit: from.varint(),
+  channelLimit: from.varint(),
+  growth: from.varint(),
+  channels: from.varint()
+})
 
 const writeAll = (into: Writer, positions: ReadonlyArray<Positions.Positions>): void => {
   into.varint(positions.length)

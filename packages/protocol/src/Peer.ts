@@ -3,33 +3,57 @@
  * calls, what comes out are bytes to write and facts. It outlives links: `cut` and `resume` join them. It knows no time
  * and does no I/O. Whoever has called `receive` looks at `facts` afterwards.
  */
+import { Channel } from "./Channel.ts"
 import type { Sink } from "./Decoder.ts"
 import * as Frame from "./Frame.ts"
+import type { Terms } from "./Handshake.ts"
+import { type Opening, Openings, type Side } from "./Openings.ts"
 import type { Positions } from "./Positions.ts"
 import { ReceiveWindow } from "./ReceiveWindow.ts"
 import { SendWindow } from "./SendWindow.ts"
+import { Turns } from "./Turns.ts"
 import { type Violation, violation } from "./Violation.ts"
 
 /** Bounds in bytes. */
 export interface Limits {
-  /** How much may arrive beyond what the application has taken; at least 8, so that a record's length fits. */
+  /** How much may arrive on channel 0 beyond what the application has taken, whatever comes on others; at least 8. */
   readonly windowBytes: number
+  /** The same for each other channel. */
+  readonly channelWindowBytes: number
+  /** What a window may grow to. */
+  readonly windowBytesMax: number
+  /** How much all channels together may hold beyond the above. */
+  readonly growthBytes: number
+  /** How many channels the other side may have open at once. */
+  readonly channelsMax: number
   /** The largest message in either direction; both sides must agree on it. */
   readonly messageBytesMax: number
   /** The largest body of a frame. */
   readonly frameBytesMax: number
 }
 
+/** A channel that the other side has ended before its time. */
+export interface WasReset {
+  readonly channel: Channel
+  readonly code: Frame.ResetCode
+  readonly detail: string
+}
+
 /** What has happened since the facts were last read. */
 export interface Facts {
-  /** Messages arrived, or the end of the other direction. */
-  arrived: boolean
-  /** More of ours was taken. */
-  taken: boolean
+  /** Channels on which messages arrived, or the end of the other direction. */
+  arrived: Array<Channel>
+  /** Channels on which more of ours was taken. */
+  taken: Array<Channel>
+  /** Channels that the other side has opened. */
+  opened: Array<Channel>
+  /** Channels of which both directions have ended, and all was taken. */
+  finished: Array<Channel>
+  reset: Array<WasReset>
   /** The answer to our latest ping arrived. */
   pong: number | undefined
-  /** Ordinals (from 0, over the life of the session) of messages that the other application declined. */
-  rejected: Array<number>
+  /** Messages that the other application declined, by their ordinals (from 0, over the life of the channel). */
+  rejected: Array<{ readonly channel: Channel; readonly ordinal: number }>
   goAway: Frame.GoAway | undefined
   close: Frame.Close | undefined
   closed: boolean
@@ -45,20 +69,31 @@ export interface Written {
   readonly isHeartbeat: boolean
 }
 
-/** Both directions of one channel, and what the other side was last told of it on the present link. */
-interface Channel {
-  readonly id: number
-  readonly send: SendWindow
-  readonly receive: ReceiveWindow
-  announced: Positions | undefined
-  confirmDue: boolean
-}
-
 /** One side of a session. */
 export class Peer implements Sink {
   readonly limits: Limits
+  /** Channel 0, which is there from the beginning. */
+  readonly main: Channel
+  /** Channels that wait for credit, the one that has waited longest first. */
+  readonly awaitingCredit = new Set<Channel>()
+  /** Channels whose window the other side has filled. */
+  readonly full = new Set<Channel>()
+  /** Bytes of ours that are known to have arrived, as a running total. */
+  movedBytes = 0
+  /** Bytes that were handed to the present link and are not known to have arrived. */
+  outstandingBytes = 0
+
   private readonly channels: Map<number, Channel>
-  private readonly main: Channel
+  private readonly openings: Openings
+  private readonly turns = new Turns()
+  private readonly newsy = new Set<Channel>()
+  private readonly consuming = new Set<Channel>()
+  /** What the other side lets us do. */
+  private terms: Terms | undefined
+  private sendGrowthBytes = 0
+  private receiveGrowthBytes = 0
+  private isUrgent = false
+
   private news: Facts = noFacts()
   private pingDue: number | undefined
   private pongDue: number | undefined
@@ -70,16 +105,11 @@ export class Peer implements Sink {
   private closeDue: Frame.Close | undefined
   private closedDue = false
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, side: Side) {
     this.limits = limits
-    this.main = {
-      id: 0,
-      send: new SendWindow(),
-      receive: new ReceiveWindow(limits),
-      announced: undefined,
-      confirmDue: false
-    }
+    this.main = new Channel(0, "", true, new SendWindow(), new ReceiveWindow(limits))
     this.channels = new Map([[0, this.main]])
+    this.openings = new Openings(side, limits.channelsMax)
   }
 
   /** Our direction of channel 0. */
@@ -92,20 +122,109 @@ export class Peer implements Sink {
     return this.main.receive
   }
 
+  /** What this side offers in a handshake that begins a session. */
+  get offer(): Terms {
+    const { channelWindowBytes, channelsMax, growthBytes } = this.limits
+    return {
+      limit: this.main.receive.limit,
+      channelLimit: channelWindowBytes,
+      growth: growthBytes,
+      channels: channelsMax
+    }
+  }
+
+  /** All channels that are there. */
+  get open(): Iterable<Channel> {
+    return this.channels.values()
+  }
+
+  /** How many there are beside channel 0. */
+  get openCount(): number {
+    return this.channels.size - 1
+  }
+
+  /** How many channels we may open now; 0 before the session has begun. */
+  get openable(): number {
+    return this.openings.openable
+  }
+
   /** What has happened since the last call. */
   facts(): Facts {
     const facts = this.news
     this.news = noFacts()
+    for (const channel of facts.arrived) channel.hasArrived = false
+    for (const channel of facts.taken) channel.hasTaken = false
     return facts
   }
 
+  // ---- channels
+
+  /** Opens a channel, if the other side lets us: see {@link openable}. Its messages may be accepted at once. */
+  openChannel(name: string): Channel | undefined {
+    const id = this.openings.begin(name)
+    return id === undefined ? undefined : this.add(id, name, true)
+  }
+
+  /** Something was accepted on the channel. */
+  ready(channel: Channel): void {
+    if (this.channels.get(channel.id) !== channel) return
+    const { send } = channel
+    const isBehind = send.isReady && this.roomOf(channel) <= 0
+    if (send.isWaitingForCredit || isBehind) this.awaitingCredit.add(channel)
+    else this.awaitingCredit.delete(channel)
+    if (send.isReady && !isBehind && (channel === this.main || this.openings.isUp)) this.turns.join(channel)
+    else this.turns.leave(channel)
+  }
+
+  /** Something was taken on the channel. */
+  took(channel: Channel): void {
+    if (this.channels.get(channel.id) !== channel) return
+    this.consuming.add(channel)
+    this.received(channel)
+  }
+
+  /** Ends both directions: what was not taken is gone, and the other side is told, on later links again. */
+  reset(channel: Channel, code: Frame.ResetCode, detail: string): void {
+    if (channel === this.main || this.channels.get(channel.id) !== channel) return
+    this.remove(channel)
+    this.openings.reset({ _tag: "Reset", channel: channel.id, code, detail }, channel)
+  }
+
+  /**
+   * A round trip has passed: a window of which more than half was taken meanwhile limits its channel, and grows (as in
+   * yamux); one of which next to nothing was taken shrinks.
+   */
+  tune(): void {
+    for (const channel of this.consuming) {
+      const { receive } = channel
+      const { windowBytes } = receive
+      const taken = receive.taken - channel.tunedAt
+      channel.tunedAt = receive.taken
+      if (taken > windowBytes / 2) receive.resize(Math.min(windowBytes * 2, this.limits.windowBytesMax))
+      else if (taken < windowBytes / 16) receive.resize(windowBytes / 2)
+      this.received(channel)
+    }
+    this.consuming.clear()
+  }
+
+  // ---- the present link
+
   /** Data of the present link. */
-  data(channel: number, offset: number, bytes: Uint8Array): Violation | undefined {
-    const { receive } = this.channels.get(channel) ?? {}
-    if (receive === undefined) return violation("channel", `there is no channel ${channel}`)
+  data(id: number, offset: number, bytes: Uint8Array): Violation | undefined {
+    const channel = this.channels.get(id)
+    if (channel === undefined) return this.openings.isPast(id) ? undefined : unknown(id)
+    const { receive } = channel
     const failed = receive.data(offset, bytes)
-    if (receive.waitingCount > 0 || receive.ended) this.news.arrived = true
-    return failed
+    if (failed !== undefined) return failed
+    if ((receive.waitingCount > 0 || receive.ended) && !channel.hasArrived) {
+      channel.hasArrived = true
+      this.news.arrived.push(channel)
+    }
+    this.received(channel)
+    const { growthBytes } = this.limits
+    return this.receiveGrowthBytes <= growthBytes
+      ? undefined
+      : violation("growth", `${this.receiveGrowthBytes} bytes beyond what is reserved, more than ${growthBytes}`)
   }
 
   /** A control frame of the present link. */
@@ -120,7 +239,16 @@ export class Peer implements Sink {
       case "Heartbeat":
         return undefined
       case "Positions":
-        return this.acknowledge(frame, false)
+        return this.positioned(frame)
+      case "Open":
+        return this.opened(frame)
+      case "Channels":
+        return this.counted(frame)
+      case "Reset":
+        return this.wasReset(frame)
+      case "ResetDone":
+        this.openings.forget(frame.channel)
+        return undefined
       case "GoAway":
         this.news.goAway = frame
         return undefined
@@ -170,38 +298,26 @@ export class Peer implements Sink {
 
   /** The other side does not know yet how far we are. */
   get hasNews(): boolean {
-    for (const channel of this.channels.values()) if (isNews(channel)) return true
-    return false
+    return this.main.isNews || this.newsy.size > 0
   }
 
   /** There is something to write now. News can wait a little for company, unless the other side may be waiting for it. */
   get hasWork(): boolean {
-    if (this.hasControl) return true
-    for (const { announced, receive, send } of this.channels.values()) {
-      if (send.sendableBytes > 0) return true
-      if (receive.grantable - (announced?.limit ?? 0) >= this.limits.windowBytes / 4) return true
-    }
-    return false
+    return (
+      this.hasControl ||
+      !this.turns.isEmpty ||
+      this.isUrgent ||
+      this.main.isUrgent ||
+      Math.min(this.main.send.sendableBytes, this.roomOf(this.main)) > 0
+    )
   }
 
   /** The next bytes for the link: control frames first, then at most `bytesMax` of data. */
   write(bytesMax: number): Written | undefined {
     if (!this.hasWork) return undefined
     const chunks: Array<Uint8Array> = []
-    let dataBytes = 0
     const isHeartbeat = this.controlFrames(chunks)
-    for (const { id, send } of this.channels.values()) {
-      while (dataBytes < bytesMax && send.sendableBytes > 0) {
-        const length = Math.min(
-          bytesMax - dataBytes,
-          send.sendableBytes,
-          this.limits.frameBytesMax - dataHeaderBytesMax
-        )
-        chunks.push(Frame.dataHeader(id, send.sent, length))
-        for (const view of send.next(length)) chunks.push(view)
-        dataBytes += length
-      }
-    }
+    const dataBytes = this.dataFrames(bytesMax, chunks)
     if (chunks.length === 0) return undefined
     let bytes = 0
     for (const chunk of chunks) bytes += chunk.length
@@ -209,51 +325,205 @@ export class Peer implements Sink {
     return { chunks: small, bytes, dataBytes, isHeartbeat: isHeartbeat && dataBytes === 0 }
   }
 
-  /** Where all channels stand, for a handshake; a link that is up meanwhile goes on undisturbed. */
+  /** Where channel 0 stands, for a handshake; a link that is up meanwhile goes on undisturbed. The others follow on it. */
   positions(): ReadonlyArray<Positions> {
-    return Array.from(this.channels.values(), standing)
+    return [this.main.standing()]
   }
 
   /** The link is gone. What waited to be said on it is forgotten, what was accepted is not. */
   cut(): void {
     this.nothingDue()
     this.goAwayDue = this.isGoingAway
-    for (const channel of this.channels.values()) channel.announced = undefined
-  }
-
-  /** A fresh session: how much the other side takes on channel 0. */
-  begin(limit: number): Violation | undefined {
-    return this.main.send.resume(0, 0, limit)
-  }
-
-  /** A new link: both sides go on where the other stands. */
-  resume(theirs: ReadonlyArray<Positions>): Violation | undefined {
-    if (theirs.length !== this.channels.size) {
-      return violation("resume", `positions of ${theirs.length} channels, not ${this.channels.size}`)
+    this.openings.cut()
+    for (const channel of this.channels.values()) {
+      channel.announced = undefined
+      channel.isListed = false
+      this.turns.leave(channel)
     }
-    for (const positions of theirs) {
-      const failed = this.acknowledge(positions, true)
-      if (failed !== undefined) return failed
+  }
+
+  /** A fresh session: what the other side lets us do. */
+  begin(terms: Terms): Violation | undefined {
+    if (terms.channels > 0 && terms.channelLimit < windowBytesMin) {
+      return violation("terms", `a channel may send ${terms.channelLimit} bytes, fewer than ${windowBytesMin}`)
+    }
+    this.terms = terms
+    this.openings.permit(terms.channels)
+    this.main.send.reserveBytes = terms.limit
+    const failed = this.main.send.resume(0, 0, terms.limit)
+    this.weigh(this.main)
+    return failed
+  }
+
+  /** A new link: both sides go on where the other stands, with channel 0 at once, and with each other one when it is told. */
+  resume(theirs: ReadonlyArray<Positions>): Violation | undefined {
+    const [positions] = theirs
+    if (positions === undefined || theirs.length > 1 || positions.channel !== 0) {
+      return violation("resume", "a handshake has the positions of channel 0 and of no other")
+    }
+    this.openings.resume()
+    for (const channel of this.channels.values()) if (channel !== this.main) this.newsy.add(channel)
+    return this.acknowledge(this.main, positions, true)
+  }
+
+  // ---- what arrives
+
+  private positioned(frame: Positions): Violation | undefined {
+    const channel = this.channels.get(frame.channel)
+    const { isUp } = this.openings
+    if (channel === undefined) return !isUp || this.openings.isPast(frame.channel) ? undefined : unknown(frame.channel)
+    if (isUp || channel === this.main) return this.acknowledge(channel, frame, false)
+    channel.isListed = true
+    return this.acknowledge(channel, frame, true)
+  }
+
+  private opened({ channel: id, name }: Frame.Open): Violation | undefined {
+    const found = this.openings.see(id)
+    if (typeof found !== "boolean") return found
+    if (found) this.news.opened.push(this.add(id, name, false))
+    return undefined
+  }
+
+  private counted(frame: Frame.Channels): Violation | undefined {
+    const isFirst = !this.openings.isUp
+    const failed = this.openings.count(frame, (id) => this.channels.get(id))
+    return failed ?? (isFirst ? this.listed() : undefined)
+  }
+
+  /** All channels that the other side has were told: it is done with the others, or has never seen them. */
+  private listed(): Violation | undefined {
+    for (const channel of this.channels.values()) {
+      if (channel === this.main || channel.isListed) this.ready(channel)
+      else if (this.openings.isUnseen(channel.id)) {
+        const failed = this.acknowledge(channel, unseen(channel.id, this.terms!.channelLimit), true)
+        if (failed !== undefined) return failed
+        channel.announced = channel.standing()
+        this.newsy.delete(channel)
+      } else {
+        const { receive, send } = channel
+        const isDone = send.ended && send.sentMax === send.end && send.queuedCount === 0 && receive.isFinished
+        if (!isDone) return violation("channels", `channel ${channel.id} was forgotten before both directions had ended`)
+        const { limit } = send
+        const all = { ...unseen(channel.id, limit), received: send.end, taken: send.end, released: receive.taken }
+        const failed = this.acknowledge(channel, all, true)
+        if (failed !== undefined) return failed
+        this.finish(channel)
+      }
     }
     return undefined
   }
 
-  private acknowledge(frame: Positions, isResume: boolean): Violation | undefined {
+  private wasReset(frame: Frame.Reset): Violation | undefined {
     const channel = this.channels.get(frame.channel)
-    if (channel === undefined) return violation("channel", `there is no channel ${frame.channel}`)
+    if (frame.channel !== 0 && channel !== undefined) {
+      this.remove(channel)
+      this.news.reset.push({ channel, code: frame.code, detail: frame.detail })
+      this.openings.wasReset(channel.id, true)
+      return undefined
+    }
+    if (frame.channel !== 0 && this.openings.isPast(frame.channel)) return this.openings.wasReset(frame.channel, false)
+    return this.openings.isUp ? unknown(frame.channel) : undefined
+  }
+
+  private acknowledge(channel: Channel, frame: Positions, isResume: boolean): Violation | undefined {
     const { receive, send } = channel
     const before = send.takenCount
+    const receivedBefore = send.received
     const rejected = rejectedIndexes(send, frame)
     if ("rule" in rejected) return rejected
     const failed = isResume
       ? send.resume(frame.received, frame.taken, frame.limit)
       : send.acknowledge(frame.received, frame.taken, frame.limit)
     if (failed !== undefined) return failed
-    for (const index of rejected) this.news.rejected.push(before + index)
-    if (frame.rejected.length > 0) channel.confirmDue = true
-    if (send.takenCount > before) this.news.taken = true
-    return receive.confirm(frame.released)
+    this.movedBytes += send.received - receivedBefore
+    for (const index of rejected) this.news.rejected.push({ channel, ordinal: before + index })
+    if (frame.rejected.length > 0) {
+      channel.confirmDue = true
+      this.newsy.add(channel)
+    }
+    if (send.takenCount > before && !channel.hasTaken) {
+      channel.hasTaken = true
+      this.news.taken.push(channel)
+    }
+    this.weigh(channel)
+    this.ready(channel)
+    const refused = receive.confirm(frame.released)
+    if (refused === undefined && channel.isFinished && !channel.isNews) this.finish(channel)
+    return refused
   }
+
+  // ---- accounts
+
+  private add(id: number, name: string, isOurs: boolean): Channel {
+    const { channelWindowBytes, messageBytesMax } = this.limits
+    const { channelLimit } = this.terms!
+    const send = new SendWindow(channelLimit)
+    send.limit = channelLimit
+    const receive = new ReceiveWindow({ windowBytes: channelWindowBytes, messageBytesMax })
+    const channel = new Channel(id, name, isOurs, send, receive)
+    channel.announced = channel.standing()
+    this.channels.set(id, channel)
+    return channel
+  }
+
+  /** Nothing is known of it any more. */
+  private remove(channel: Channel): void {
+    this.channels.delete(channel.id)
+    this.turns.leave(channel)
+    for (const set of [this.newsy, this.consuming, this.awaitingCredit, this.full]) set.delete(channel)
+    this.outstandingBytes -= channel.outstandingBytes
+    this.receiveGrowthBytes -= channel.receiveGrowthBytes
+    this.sendGrowthBytes -= channel.sendGrowthBytes
+    if (channel.sendGrowthBytes > 0) this.room()
+  }
+
+  private finish(channel: Channel): void {
+    if (channel === this.main) return
+    this.remove(channel)
+    this.openings.done(channel.id)
+    this.news.finished.push(channel)
+  }
+
+  /** Something has changed in our direction. */
+  private weigh(channel: Channel): void {
+    const { send } = channel
+    const outstandingBytes = send.sent - send.received
+    this.outstandingBytes += outstandingBytes - channel.outstandingBytes
+    channel.outstandingBytes = outstandingBytes
+    const { growthBytes } = send
+    const more = growthBytes - channel.sendGrowthBytes
+    if (more === 0) return
+    channel.sendGrowthBytes = growthBytes
+    this.sendGrowthBytes += more
+    if (more < 0) this.room()
+  }
+
+  /** There is room again for whoever waits for it. */
+  private room(): void {
+    for (const channel of [...this.awaitingCredit]) this.ready(channel)
+  }
+
+  /** How many bytes the channel may send now, as far as the session goes. */
+  private roomOf({ send, sendGrowthBytes }: Channel): number {
+    const growth = (this.terms?.growth ?? 0) - this.sendGrowthBytes + sendGrowthBytes
+    return Math.max(send.sentMax, send.reserved + Math.max(0, growth)) - send.sent
+  }
+
+  /** Something has changed in the other direction. */
+  private received(channel: Channel): void {
+    const { receive } = channel
+    if (channel.isNews) {
+      if (channel !== this.main) this.newsy.add(channel)
+      if (channel.isUrgent) this.isUrgent = true
+    }
+    if (receive.received >= receive.limit) this.full.add(channel)
+    else if (this.full.size > 0) this.full.delete(channel)
+    const { growthBytes } = receive
+    this.receiveGrowthBytes += growthBytes - channel.receiveGrowthBytes
+    channel.receiveGrowthBytes = growthBytes
+  }
+
+  // ---- what is written
 
   private nothingDue(): void {
     this.pingDue = undefined
@@ -261,6 +531,7 @@ export class Peer implements Sink {
     this.heartbeatDue = false
     this.positionsDue = false
     this.closedDue = false
+    this.isUrgent = false
   }
 
   private get hasControl(): boolean {
@@ -271,19 +542,24 @@ export class Peer implements Sink {
       this.positionsDue ||
       this.goAwayDue ||
       this.closeDue !== undefined ||
-      this.closedDue
+      this.closedDue ||
+      this.openings.hasWork
     )
   }
 
   /** Appends the control frames that are due; true if they are no more than a heartbeat and positions. */
   private controlFrames(into: Array<Uint8Array>): boolean {
     const { closeDue, goAwayDue, pingDue, pongDue, retryAfterMillis } = this
-    for (const channel of this.channels.values()) {
-      if (!this.positionsDue && !isNews(channel)) continue
-      channel.announced = standing(channel)
-      channel.confirmDue = false
-      into.push(Frame.encode(channel.announced))
+    if (this.positionsDue || this.main.isNews) into.push(Frame.encode(this.main.announce()))
+    for (const channel of this.newsy) {
+      into.push(Frame.encode(channel.announce()))
+      if (channel.isFinished) this.finish(channel)
+      else if (this.full.has(channel) && channel.receive.received < channel.receive.limit) this.full.delete(channel)
     }
+    this.newsy.clear()
+    if (this.main.receive.received < this.main.receive.limit) this.full.delete(this.main)
+    const openings: ReadonlyArray<Opening> = this.openings.write()
+    for (const frame of openings) into.push(Frame.encode(frame))
     if (pongDue !== undefined) into.push(Frame.encode({ _tag: "Pong", id: pongDue }))
     if (pingDue !== undefined) into.push(Frame.encode({ _tag: "Ping", id: pingDue }))
     if (this.heartbeatDue) into.push(Frame.encode({ _tag: "Heartbeat" }))
@@ -292,6 +568,7 @@ export class Peer implements Sink {
     if (this.closedDue) into.push(Frame.encode({ _tag: "Closed" }))
     const isHeartbeat =
       this.heartbeatDue &&
+      openings.length === 0 &&
       pongDue === undefined &&
       pingDue === undefined &&
       !goAwayDue &&
@@ -302,11 +579,41 @@ export class Peer implements Sink {
     this.closeDue = undefined
     return isHeartbeat
   }
+
+  /** Appends data, by turns. */
+  private dataFrames(bytesMax: number, into: Array<Uint8Array>): number {
+    const { turns } = this
+    let written = 0
+    this.ready(this.main)
+    for (let channel = turns.next; channel !== undefined && written < bytesMax; channel = turns.next) {
+      const { id, send } = channel
+      send.feed(bytesMax - written)
+      const length = Math.min(
+        bytesMax - written,
+        turns.isAlone ? bytesMax : channel.deficitBytes,
+        send.sendableBytes,
+        this.roomOf(channel),
+        this.limits.frameBytesMax - dataHeaderBytesMax
+      )
+      if (length > 0) {
+        into.push(Frame.dataHeader(id, send.sent, length))
+        for (const view of send.next(length)) into.push(view)
+        written += length
+        this.weigh(channel)
+        turns.spend(channel, length)
+      }
+      this.ready(channel)
+    }
+    return written
+  }
 }
 
 const noFacts = (): Facts => ({
-  arrived: false,
-  taken: false,
+  arrived: [],
+  taken: [],
+  opened: [],
+  finished: [],
+  reset: [],
   pong: undefined,
   rejected: [],
   goAway: undefined,
@@ -314,26 +621,18 @@ const noFacts = (): Facts => ({
   closed: false
 })
 
-const isNews = ({ announced, confirmDue, receive }: Channel): boolean =>
-  confirmDue ||
-  announced === undefined ||
-  announced.received !== receive.received ||
-  announced.taken !== receive.taken ||
-  announced.limit !== receive.grantable
+const unknown = (channel: number): Violation => violation("channel", `there is no channel ${channel}`)
 
-/** What there is to say of a channel. Whoever hears the limit may use it, so it binds from here on. */
-const standing = ({ id, receive, send }: Channel): Positions => {
-  receive.limit = receive.grantable
-  return {
-    _tag: "Positions",
-    channel: id,
-    received: receive.received,
-    taken: receive.taken,
-    limit: receive.limit,
-    released: send.released,
-    rejected: receive.rejected
-  }
-}
+/** What stands at the beginning of a channel. */
+const unseen = (channel: number, limit: number): Positions => ({
+  _tag: "Positions",
+  channel,
+  received: 0,
+  taken: 0,
+  limit,
+  released: 0,
+  rejected: []
+})
 
 /** Which of the kept messages were declined. Those that are released were told before and are not yet confirmed. */
 const rejectedIndexes = (send: SendWindow, { rejected, taken }: Positions): Array<number> | Violation => {
@@ -366,3 +665,5 @@ const join = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
 const dataHeaderBytesMax = 16
 /** Up to here one copy is cheaper than several pieces for the kernel. */
 const joinBytesMax = 16_384
+/** The header of a record must fit. */
+const windowBytesMin = 8

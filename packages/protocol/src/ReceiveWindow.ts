@@ -3,6 +3,7 @@
  * messages to the application and says how far the sender may go. `taken <= received <= limit`.
  */
 import { rejectedMax } from "./Positions.ts"
+import { Record, skipMax } from "./SendWindow.ts"
 import * as Varint from "./Varint.ts"
 import { type Violation, violation } from "./Violation.ts"
 
@@ -19,7 +20,15 @@ export class ReceiveWindow {
   /** Bytes that arrived again and were cut off. */
   duplicateBytes = 0
 
-  private readonly windowBytes: number
+  /** Messages that arrived, and those that the sender skipped instead. */
+  messageCount = 0
+  /** Messages that the sender skipped. */
+  skippedCount = 0
+  /** How much may arrive beyond what is taken. */
+  windowBytes: number
+
+  /** The part of the window that is there whatever comes on other channels. */
+  private readonly reserveBytes: number
   private readonly messageBytesMax: number
   /** Messages that nobody has been handed, and where their records end. */
   private waiting: Array<Uint8Array> = []
@@ -32,6 +41,8 @@ export class ReceiveWindow {
   /** Of messages of an earlier session that are not taken; they take up room in this window. */
   private adoptedBytes = 0
 
+  /** A record that stands for skipped messages; their number follows. */
+  private isSkip = false
   /** The record that is incomplete: where it starts, its header, and its payload so far. */
   private recordStart = 0
   private header = new Uint8Array(8)
@@ -42,6 +53,7 @@ export class ReceiveWindow {
 
   constructor(options: { readonly windowBytes: number; readonly messageBytesMax: number }) {
     this.windowBytes = options.windowBytes
+    this.reserveBytes = options.windowBytes
     this.messageBytesMax = options.messageBytesMax
     this.limit = options.windowBytes
   }
@@ -59,6 +71,17 @@ export class ReceiveWindow {
   /** The end has arrived and every message before it has been taken. */
   get isFinished(): boolean {
     return this.ended && this.untakenCount === 0
+  }
+
+  /** Bytes that are held beyond what is reserved: the reserve, or the record that the application takes next. */
+  get growthBytes(): number {
+    if (this.received <= this.taken + this.reserveBytes) return 0
+    return Math.max(0, this.received - Math.max(this.taken + this.reserveBytes, this.nextEnd))
+  }
+
+  /** As large as it may be: what it grows by is granted with the next limit. Shrinking withdraws nothing. */
+  resize(windowBytes: number): void {
+    this.windowBytes = Math.max(this.reserveBytes, windowBytes)
   }
 
   /** Ends of messages that the application declined, until the sender confirms them. */
@@ -116,7 +139,7 @@ export class ReceiveWindow {
     this.handedFrom = until
     if (this.handedFrom > 0) this.taken = Math.max(this.taken, this.handedEnds[this.handedFrom - 1]!)
     if (this.handedFrom === this.handed.length) this.nothingHanded()
-    if (this.isFinished) this.taken = this.received
+    this.takeRest()
   }
 
   /** As {@link take} for one message, and the sender is told that the application declined it. */
@@ -162,6 +185,21 @@ export class ReceiveWindow {
     this.handedFrom = 0
   }
 
+  /** Where the record ends that the application takes next, as far as that is known. */
+  private get nextEnd(): number {
+    const isOwn = (end: number) => end > this.taken
+    return (
+      this.handedEnds.find(isOwn) ??
+      this.waitingEnds.find(isOwn) ??
+      (this.payloadNeeded > 0 ? this.recordStart + this.headerLength + this.payloadNeeded : 0)
+    )
+  }
+
+  /** What is not a message is taken with the messages before it. */
+  private takeRest(): void {
+    if (this.untakenCount === 0) this.taken = Math.max(this.taken, this.recordStart)
+  }
+
   private records(bytes: Uint8Array): Violation | undefined {
     let at = 0
     while (at < bytes.length) {
@@ -173,17 +211,36 @@ export class ReceiveWindow {
       this.header[this.headerLength++] = bytes[at++]!
       this.received++
       if (this.headerLength < Varint.sizeOf(this.header[0]!)) continue
-      const value = Varint.read(this.header, 0)
-      if (value - 1 > this.messageBytesMax) {
-        return violation("message-length", `a message of ${value - 1} bytes, more than ${this.messageBytesMax}`)
-      }
-      if (value > 1) {
-        this.payloadNeeded = value - 1
-        continue
-      }
-      if (value === 0) this.finish()
-      else this.complete(empty)
+      const failed = this.begin(Varint.read(this.header, 0))
+      if (failed !== undefined) return failed
     }
+    return undefined
+  }
+
+  /** The header of a record is complete, or the number of skipped messages behind it. */
+  private begin(value: number): Violation | undefined {
+    if (this.isSkip) return this.skipped(value)
+    const length = value - Record.message
+    if (length > this.messageBytesMax) {
+      return violation("message-length", `a message of ${length} bytes, more than ${this.messageBytesMax}`)
+    }
+    if (length > 0) this.payloadNeeded = length
+    else if (length === 0) this.complete(empty)
+    else if (value === Record.end) this.finish()
+    else {
+      this.isSkip = true
+      this.headerLength = 0
+    }
+    return undefined
+  }
+
+  private skipped(count: number): Violation | undefined {
+    if (count === 0 || count > skipMax) return violation("skip", `${count} messages were skipped by one record`)
+    this.isSkip = false
+    this.messageCount += count
+    this.skippedCount += count
+    this.nextRecord()
+    this.takeRest()
     return undefined
   }
 
@@ -209,6 +266,7 @@ export class ReceiveWindow {
   }
 
   private complete(message: Uint8Array): void {
+    this.messageCount++
     this.waiting.push(message)
     this.waitingEnds.push(this.received)
     this.nextRecord()
@@ -217,7 +275,7 @@ export class ReceiveWindow {
   private finish(): void {
     this.ended = true
     this.nextRecord()
-    if (this.isFinished) this.taken = this.received
+    this.takeRest()
   }
 
   private nextRecord(): void {

@@ -5,6 +5,15 @@
 import * as Varint from "./Varint.ts"
 import { type Violation, violation } from "./Violation.ts"
 
+/**
+ * What stands in front of a record's payload: its length and two. Below are the end of the direction, and messages that
+ * were skipped, whose number follows.
+ */
+export const Record = { end: 0, skip: 1, message: 2 } as const
+
+/** How many skipped messages one record stands for, at most: it has to fit into the smallest window. */
+export const skipMax = 2 ** 30 - 1
+
 /** Messages that the receiver's application did not take, in the order in which they were sent. */
 export interface Outstanding {
   /** Wholly or partly handed to a link: they may have been taken, or not. */
@@ -18,6 +27,26 @@ interface Segment {
   readonly start: number
   readonly bytes: Uint8Array
   length: number
+}
+
+/** A message that is no part of the stream yet. */
+interface Queued {
+  readonly message: Uint8Array
+  /** When it is of no use any more, on the clock of whoever says the time. */
+  readonly expiresAt: number
+  /** Messages that were skipped directly before it. */
+  skippedBefore: number
+}
+
+/** Messages that are no part of the stream, and the end of them that is to come. */
+interface Queue {
+  messages: Array<Queued>
+  bytes: number
+  /** Messages that were skipped behind the last one. */
+  skippedAfter: number
+  /** No message expires before this. */
+  expiresAt: number
+  isEnding: boolean
 }
 
 /** Sends one stream of records, and keeps them until they are taken. */
@@ -36,23 +65,62 @@ export class SendWindow {
   end = 0
   /** The end record was accepted: nothing more may be. */
   ended = false
-  /** Messages (and the end record) that were taken. */
+  /** Messages (and the end record) that were taken, and messages that were skipped before those. */
   takenCount = 0
+  /** Messages that were skipped. */
+  skippedCount = 0
 
+  /** How much the receiver takes in any case, beyond what its application has taken. */
+  reserveBytes: number
+  private queue: Queue | undefined
+  /** Records that stand for skipped messages, and for how many, until they are taken. */
+  private skips: Array<{ readonly end: number; readonly count: number }> = []
   private segments: Array<Segment> = []
   /** Where the records that are not yet taken end. */
   private ends: Array<number> = []
   private endsFrom = 0
   private stopAt = Infinity
 
-  /** Messages, and the end record, that are kept. */
+  constructor(reserveBytes = Infinity) {
+    this.reserveBytes = reserveBytes
+  }
+
+  /** Records that are kept, and messages that wait in front of the stream. */
   get keptCount(): number {
-    return this.ends.length - this.endsFrom
+    return this.ends.length - this.endsFrom + this.queuedCount
   }
 
   /** Bytes that are kept. */
   get keptBytes(): number {
-    return this.end - this.released
+    return this.end - this.released + (this.queue?.bytes ?? 0)
+  }
+
+  /** Messages that wait in front of the stream. */
+  get queuedCount(): number {
+    return this.queue?.messages.length ?? 0
+  }
+
+  /** When the next message may expire; `Infinity` if none does. */
+  get expiresAt(): number {
+    return this.queue?.expiresAt ?? Infinity
+  }
+
+  /** Everything, the end included, was taken. */
+  get isFinished(): boolean {
+    return this.ended && this.queue === undefined && this.released === this.end
+  }
+
+  /**
+   * Up to here the receiver takes bytes whatever comes on other channels: its reserve, or the record that its application
+   * takes next.
+   */
+  get reserved(): number {
+    return Math.max(this.released + this.reserveBytes, this.ends[this.endsFrom] ?? 0)
+  }
+
+  /** Bytes that may be with the receiver beyond what is reserved. */
+  get growthBytes(): number {
+    return Math.max(0, this.sentMax - this.reserved)
   }
 
   /** Bytes that were handed to a link and that the receiver is not known to hold. */
@@ -60,26 +128,31 @@ export class SendWindow {
     return this.sentMax - this.received
   }
 
-  /** Bytes that may be handed to the link now. */
+  /** Bytes that may be handed to the link now, as far as this channel goes. Messages that are queued count when fed. */
   get sendableBytes(): number {
     return Math.max(0, Math.min(this.end, this.limit, this.stopAt) - this.sent)
   }
 
   /** There is more to send than the receiver lets us. */
   get isWaitingForCredit(): boolean {
-    return this.sent >= this.limit && this.sent < Math.min(this.end, this.stopAt)
+    return this.sent >= this.limit && (this.sent < Math.min(this.end, this.stopAt) || this.queue !== undefined)
+  }
+
+  /** There is something to send, or would be if it were fed. */
+  get isReady(): boolean {
+    return this.sendableBytes > 0 || (this.queue !== undefined && this.end < this.limit)
   }
 
   /** The room that a message of so many bytes takes up. */
   static recordBytes(messageBytes: number): number {
-    return Varint.size(messageBytes + 1) + messageBytes
+    return Varint.size(messageBytes + Record.message) + messageBytes
   }
 
-  /** Keeps a copy of the message for sending. Not after {@link accept}ing the end. */
+  /** Keeps a copy of the message for sending. Not after {@link acceptEnd}, nor while messages are queued. */
   accept(message: Uint8Array): void {
-    const header = Varint.size(message.length + 1)
+    const header = Varint.size(message.length + Record.message)
     const segment = this.room(header + message.length)
-    const at = Varint.write(segment.bytes, segment.length, message.length + 1)
+    const at = Varint.write(segment.bytes, segment.length, message.length + Record.message)
     segment.bytes.set(message, at)
     segment.length = at + message.length
     this.accepted(header + message.length)
@@ -87,10 +160,54 @@ export class SendWindow {
 
   /** Accepts the end of this direction. */
   acceptEnd(): void {
-    const segment = this.room(1)
-    segment.bytes[segment.length++] = 0
     this.ended = true
-    this.accepted(1)
+    if (this.queue === undefined) this.appendSmall(Record.end, 0)
+    else this.queue.isEnding = true
+  }
+
+  /** Keeps the message in front of the stream until there is credit for it: until then it can be skipped. */
+  enqueue(message: Uint8Array, expiresAt = Infinity): void {
+    this.queue ??= { messages: [], bytes: 0, skippedAfter: 0, expiresAt: Infinity, isEnding: false }
+    this.queue.messages.push({ message, expiresAt, skippedBefore: this.queue.skippedAfter })
+    this.queue.skippedAfter = 0
+    this.queue.bytes += SendWindow.recordBytes(message.length)
+    this.queue.expiresAt = Math.min(this.queue.expiresAt, expiresAt)
+  }
+
+  /** Skips the oldest message in front of the stream. Returns its ordinal, -1 if there is none. */
+  skipOldest(): number {
+    return this.queuedCount === 0 ? -1 : this.skip(0)
+  }
+
+  /** Skips the messages in front of the stream that are of no use any more. Returns their ordinals. */
+  expire(now: number): Array<number> {
+    const { queue } = this
+    if (queue === undefined || now < queue.expiresAt) return []
+    const skipped: Array<number> = []
+    for (let i = 0; i < queue.messages.length; ) {
+      if (queue.messages[i]!.expiresAt <= now) skipped.push(this.skip(i))
+      else i++
+    }
+    queue.expiresAt = queue.messages.reduce((first, { expiresAt }) => Math.min(first, expiresAt), Infinity)
+    return skipped
+  }
+
+  /** Moves messages from the queue into the stream, as far as there is credit and so many bytes are wanted. */
+  feed(bytesWanted: number): void {
+    const { queue } = this
+    if (queue === undefined) return
+    let done = 0
+    while (done < queue.messages.length && this.end < this.limit && this.end - this.sent < bytesWanted) {
+      const { message, skippedBefore } = queue.messages[done++]!
+      this.appendSkip(skippedBefore)
+      queue.bytes -= SendWindow.recordBytes(message.length)
+      this.accept(message)
+    }
+    queue.messages.splice(0, done)
+    if (queue.messages.length > 0 || this.end >= this.limit) return
+    this.appendSkip(queue.skippedAfter)
+    this.queue = undefined
+    if (queue.isEnding) this.appendSmall(Record.end, 0)
   }
 
   /** The next bytes to send, at most `bytesMax`, as views of the replay buffer; `sent` moves behind them. */
@@ -147,11 +264,14 @@ export class SendWindow {
     return this.released >= Math.min(this.stopAt, this.end)
   }
 
-  /** The index among the kept messages of the one that ends at `position`, -1 if there is none. */
+  /** How many messages are kept or were skipped before the one that ends at `position`, -1 if there is none. */
   keptIndexOf(position: number): number {
     const at = this.endAt(position)
-    const isMessage = this.ends[at] === position && !(this.ended && position === this.end)
-    return isMessage ? at - this.endsFrom : -1
+    const isEnd = this.ended && this.queue === undefined && position === this.end
+    if (this.ends[at] !== position || isEnd || this.skips.some(({ end }) => end === position)) return -1
+    let index = at - this.endsFrom
+    for (const { count, end } of this.skips) if (end < position) index += count - 1
+    return index
   }
 
   /** Copies of all messages that are kept. */
@@ -162,13 +282,48 @@ export class SendWindow {
     for (let i = this.endsFrom; i < this.ends.length; i++) {
       const end = this.ends[i]!
       const record = this.copy(start, end)
-      if (record[0] !== 0) {
+      if (record[0] !== Record.end && record[0] !== Record.skip) {
         const list = start < this.sentMax ? fateUnknown : notSent
         list.push(record.subarray(Varint.sizeOf(record[0]!)))
       }
       start = end
     }
+    for (const { message } of this.queue?.messages ?? []) notSent.push(message.slice())
     return { fateUnknown, notSent }
+  }
+
+  private appendSkip(count: number): void {
+    for (let rest = count; rest > 0; rest -= skipMax) {
+      const some = Math.min(rest, skipMax)
+      this.appendSmall(Record.skip, some)
+      this.skips.push({ end: this.end, count: some })
+    }
+  }
+
+  /** A record without a message. */
+  private appendSmall(kind: number, count: number): void {
+    const bytes = kind === Record.skip ? 1 + Varint.size(count) : 1
+    const segment = this.room(bytes)
+    segment.bytes[segment.length] = kind
+    if (kind === Record.skip) Varint.write(segment.bytes, segment.length + 1, count)
+    segment.length += bytes
+    this.accepted(bytes)
+  }
+
+  /** Skips the message at `index` of the queue. Returns its ordinal: they count over the life of the stream. */
+  private skip(index: number): number {
+    const queue = this.queue!
+    let ordinal = this.takenCount + this.ends.length - this.endsFrom
+    for (const { count } of this.skips) ordinal += count - 1
+    for (let i = 0; i < index; i++) ordinal += queue.messages[i]!.skippedBefore + 1
+    const [skipped] = queue.messages.splice(index, 1)
+    const { message, skippedBefore } = skipped!
+    const behind = queue.messages[index]
+    if (behind === undefined) queue.skippedAfter += skippedBefore + 1
+    else behind.skippedBefore += skippedBefore + 1
+    queue.bytes -= SendWindow.recordBytes(message.length)
+    this.skippedCount++
+    return ordinal + skippedBefore
   }
 
   private accepted(bytes: number): void {
@@ -180,6 +335,7 @@ export class SendWindow {
     this.takenCount += until - this.endsFrom
     this.endsFrom = until
     this.released = taken
+    while (this.skips.length > 0 && this.skips[0]!.end <= taken) this.takenCount += this.skips.shift()!.count - 1
     if (this.endsFrom === this.ends.length) {
       this.ends = []
       this.endsFrom = 0

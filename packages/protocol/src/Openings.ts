@@ -1,0 +1,198 @@
+/**
+ * Which channels each side has opened, and how many more it may: numbers that only grow, so that a resume finds out what
+ * the other side has never seen. Channels have the odd numbers if the client opens them, and the even ones if the server
+ * does, in the order in which they are opened. A reset is said on every link until it is confirmed.
+ */
+import type { Channel } from "./Channel.ts"
+import type * as Frame from "./Frame.ts"
+import { type Violation, violation } from "./Violation.ts"
+
+/** Who dials, and who is dialled. */
+export type Side = "client" | "server"
+
+/** What is said about channels as such. */
+export type Opening = Frame.Open | Frame.Channels | Frame.Reset | Frame.ResetDone
+
+/** A channel that we have reset, until the other side confirms it. */
+interface Grave {
+  readonly name: string
+  readonly frame: Frame.Reset
+}
+
+/** The channels of one side of a session, by their numbers. */
+export class Openings {
+  /** It is known of every channel where the other side stands: channels other than 0 may be used on the present link. */
+  isUp = false
+  private readonly side: Side
+  private readonly channelsMax: number
+
+  private openedCount = 0
+  private openLimit = 0
+  /** How many of ours the other side has seen. */
+  private theirSeenCount = 0
+  private openDue: Array<Frame.Open> = []
+
+  private seenCount = 0
+  /** Of theirs, those that are over. */
+  private doneCount = 0
+  private saidLimit: number
+
+  private readonly graves = new Map<number, Grave>()
+  private readonly resetDue = new Set<number>()
+  private readonly resetDoneDue = new Set<number>()
+  /** The present link was not told yet which channels there are. */
+  private isListing = false
+
+  constructor(side: Side, channelsMax: number) {
+    this.side = side
+    this.channelsMax = channelsMax
+    this.saidLimit = channelsMax
+  }
+
+  /** How many channels we may open now. */
+  get openable(): number {
+    return this.openLimit - this.openedCount
+  }
+
+  /** Begins one more channel of ours and returns its number. */
+  begin(name: string): number | undefined {
+    if (this.openable <= 0) return undefined
+    const channel = this.idOf(++this.openedCount)
+    if (this.isUp) this.openDue.push({ _tag: "Open", channel, name })
+    return channel
+  }
+
+  /** A fresh session, in which we may open so many. */
+  permit(limit: number): void {
+    this.openLimit = limit
+    this.isUp = true
+  }
+
+  /** A new link of an earlier session: both sides tell which channels they have. */
+  resume(): void {
+    this.isListing = true
+    for (const id of this.graves.keys()) this.resetDue.add(id)
+  }
+
+  /** The link is gone. */
+  cut(): void {
+    this.isUp = false
+    this.isListing = false
+    this.openDue = []
+    this.resetDue.clear()
+    this.resetDoneDue.clear()
+  }
+
+  /** The channel was there once, as far as this side knows. */
+  isPast(id: number): boolean {
+    return countOf(id) <= (this.isOurs(id) ? this.openedCount : this.seenCount)
+  }
+
+  /** It is one of ours, and the other side has never seen it. */
+  isUnseen(id: number): boolean {
+    return this.isOurs(id) && countOf(id) > this.theirSeenCount
+  }
+
+  /** The other side has opened a channel; false if that was known. */
+  see(id: number): boolean | Violation {
+    const count = countOf(id)
+    if (id === 0 || this.isOurs(id)) return violation("channel", `${id} is not a channel that the other side can open`)
+    if (count <= this.seenCount) return false
+    if (count > this.seenCount + 1) return violation("channel-order", `channel ${id} before ${this.seenCount + 1}`)
+    if (count > this.saidLimit) return violation("channel-limit", `${count} channels, more than ${this.saidLimit}`)
+    this.seenCount = count
+    return true
+  }
+
+  /** The other side tells how many it has seen, and how many there may be. */
+  count({ limit, seen }: Frame.Channels, find: (id: number) => Channel | undefined): Violation | undefined {
+    if (seen < this.theirSeenCount || seen > this.openedCount) {
+      return violation("channels", `seen ${seen} is not within ${this.theirSeenCount} to ${this.openedCount}`)
+    }
+    if (limit < this.openLimit) return violation("channels", `the limit ${this.openLimit} was withdrawn to ${limit}`)
+    this.theirSeenCount = seen
+    this.openLimit = limit
+    if (this.isUp) return undefined
+    this.isUp = true
+    for (let count = seen + 1; count <= this.openedCount; count++) {
+      const channel = this.idOf(count)
+      const grave = this.graves.get(channel)
+      this.openDue.push({ _tag: "Open", channel, name: (find(channel) ?? grave)?.name ?? "" })
+      if (grave !== undefined) this.resetDue.add(channel)
+    }
+    return undefined
+  }
+
+  /** We have reset a channel. */
+  reset(frame: Frame.Reset, { name }: Channel): void {
+    this.graves.set(frame.channel, { name, frame })
+    if (this.isUp) this.resetDue.add(frame.channel)
+  }
+
+  /** The other side has reset a channel, which was open here or not. */
+  wasReset(id: number, wasOpen: boolean): Violation | undefined {
+    if (wasOpen) this.done(id)
+    this.resetDoneDue.add(id)
+    return this.resetDoneDue.size <= this.channelsMax + this.openLimit
+      ? undefined
+      : violation("channels", "more resets than there can be channels")
+  }
+
+  /** The other side has confirmed a reset. */
+  forget(id: number): void {
+    if (this.graves.delete(id)) this.done(id)
+  }
+
+  /** A channel is over on both sides. */
+  done(id: number): void {
+    if (!this.isOurs(id)) this.doneCount++
+  }
+
+  get hasWork(): boolean {
+    return (
+      this.isListing ||
+      this.openDue.length > 0 ||
+      this.resetDue.size > 0 ||
+      this.resetDoneDue.size > 0 ||
+      this.isLimitDue
+    )
+  }
+
+  /** What is to be said now, behind the positions of all channels. */
+  write(): Array<Opening> {
+    if (!this.hasWork) return []
+    const frames: Array<Opening> = this.openDue
+    this.openDue = []
+    for (const id of this.resetDue) {
+      const grave = this.graves.get(id)
+      if (grave !== undefined) frames.push(grave.frame)
+    }
+    for (const channel of this.resetDoneDue) frames.push({ _tag: "ResetDone", channel })
+    this.resetDue.clear()
+    this.resetDoneDue.clear()
+    if (!this.isListing && !this.isLimitDue) return frames
+    this.isListing = false
+    this.saidLimit = this.limit
+    frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })
+    return frames
+  }
+
+  private get limit(): number {
+    return this.doneCount + this.channelsMax
+  }
+
+  private get isLimitDue(): boolean {
+    return this.isUp && this.limit - this.saidLimit >= Math.max(1, this.channelsMax / 4)
+  }
+
+  private isOurs(id: number): boolean {
+    return (id % 2 === 1) === (this.side === "client")
+  }
+
+  private idOf(count: number): number {
+    return this.side === "client" ? count * 2 - 1 : count * 2
+  }
+}
+
+/** How many channels of its side there are up to this one. */
+const countOf = (id: number): number => Math.ceil(id / 2)
