@@ -402,7 +402,8 @@ export class Peer implements Sink {
       } else {
         const { receive, send } = channel
         const isDone = send.ended && send.sentMax === send.end && send.queuedCount === 0 && receive.isFinished
-        if (!isDone) return violation("channels", `channel ${channel.id} was forgotten before both directions had ended`)
+        if (!isDone)
+          return violation("channels", `channel ${channel.id} was forgotten before both directions had ended`)
         const { limit } = send
         const all = { ...unseen(channel.id, limit), received: send.end, taken: send.end, released: receive.taken }
         const failed = this.acknowledge(channel, all, true)

@@ -184,7 +184,7 @@ export class SendWindow {
     const { queue } = this
     if (queue === undefined || now < queue.expiresAt) return []
     const skipped: Array<number> = []
-    for (let i = 0; i < queue.messages.length; ) {
+    for (let i = 0; i < queue.messages.length;) {
       if (queue.messages[i]!.expiresAt <= now) skipped.push(this.skip(i))
       else i++
     }

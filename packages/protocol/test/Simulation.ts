@@ -22,7 +22,7 @@ class Flow {
   readonly toldRejected: Array<number> = []
 
   send(message: Uint8Array): void {
-    this.length += (message.length + 1 < 64 ? 1 : 2) + message.length
+    this.length += (message.length + 2 < 64 ? 1 : 2) + message.length
     this.messages.push(message)
     this.ends.push(this.length)
   }
@@ -60,9 +60,9 @@ export interface Side {
   goAway: Frame.GoAway | undefined
 }
 
-const makeSide = (limits: Peer.Limits, outgoing: Flow, incoming: Flow): Side => {
-  const side: Side = {
-    peer: new Peer.Peer(limits),
+const makeSide = (limits: Peer.Limits, side: "client" | "server", outgoing: Flow, incoming: Flow): Side => {
+  const made: Side = {
+    peer: new Peer.Peer(limits, side),
     outgoing,
     incoming,
     decoder: undefined!,
@@ -72,8 +72,8 @@ const makeSide = (limits: Peer.Limits, outgoing: Flow, incoming: Flow): Side => 
     pong: 0,
     goAway: undefined
   }
-  side.decoder = newDecoder(side)
-  return side
+  made.decoder = newDecoder(made)
+  return made
 }
 
 const newDecoder = (side: Side): Decoder.Decoder =>
@@ -101,14 +101,18 @@ export class Simulation {
     this.limits = {
       windowBytes: chance.pick([messageBytesMax > 1 ? 40 : 8, 41, 70, 500]),
       messageBytesMax,
-      frameBytesMax: chance.pick([17, 18, 40, 4096])
+      frameBytesMax: chance.pick([17, 18, 40, 4096]),
+      channelWindowBytes: 8,
+      windowBytesMax: 500,
+      growthBytes: 0,
+      channelsMax: 2
     }
     const up = new Flow()
     const down = new Flow()
-    this.client = makeSide(this.limits, up, down)
-    this.server = makeSide(this.limits, down, up)
-    assert.isUndefined(this.client.peer.begin(this.server.peer.receive.limit))
-    assert.isUndefined(this.server.peer.begin(this.client.peer.receive.limit))
+    this.client = makeSide(this.limits, "client", up, down)
+    this.server = makeSide(this.limits, "server", down, up)
+    assert.isUndefined(this.client.peer.begin(this.server.peer.offer))
+    assert.isUndefined(this.server.peer.begin(this.client.peer.offer))
   }
 
   /** One random step, and a check of everything. */
@@ -189,8 +193,8 @@ export class Simulation {
       equal("violation", side.decoder.push(chunk), undefined)
     side.inFlight = side.inFlight.slice(length)
     const facts = side.peer.facts()
-    if (side.peer.receive.waitingCount > before) assert.isTrue(facts.arrived)
-    side.outgoing.toldRejected.push(...facts.rejected)
+    if (side.peer.receive.waitingCount > before) assert.isTrue(facts.arrived.includes(side.peer.main))
+    side.outgoing.toldRejected.push(...facts.rejected.map(({ ordinal }) => ordinal))
     if (facts.pong !== undefined) {
       assert.isTrue(side.asked.has(facts.pong) && facts.pong > side.pong)
       side.pong = facts.pong
@@ -255,7 +259,8 @@ export class Simulation {
     server.inFlight = new Uint8Array(0)
     assert.isUndefined(server.peer.resume(proven.positions))
     assert.isUndefined(client.peer.resume(challenged.positions))
-    for (const side of [client, server]) side.outgoing.toldRejected.push(...side.peer.facts().rejected)
+    for (const side of [client, server])
+      side.outgoing.toldRejected.push(...side.peer.facts().rejected.map(({ ordinal }) => ordinal))
     this.isUp = true
   }
 
