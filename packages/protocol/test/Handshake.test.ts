@@ -46,7 +46,7 @@ describe("Handshake", () => {
       { ...hello, definition: "app/telemetry" },
       { ...hello, messageBytesMax: 1 },
       { ...hello, heartbeatMillisMax: 1 },
-      ...(["limit", "channelLimit", "growth", "channels"] as const).map((key) => ({
+      ...(["limit", "reserve", "channelLimit", "growth", "channels"] as const).map((key) => ({
         ...hello,
         terms: { ...hello.terms, [key]: 1 }
       })),

@@ -13,7 +13,7 @@ const limits: Peer.Limits = {
   frameBytesMax: 50
 }
 
-const terms = { limit: 100, channelLimit: 40, growth: 0, channels: 3 }
+const terms = { limit: 100, reserve: 100, channelLimit: 40, growth: 0, channels: 3 }
 
 /** A client that has said where it stands, as it does first on every link. */
 const begun = (limit = 100): Peer.Peer => {

@@ -20,7 +20,13 @@ export const positions: Positions.Positions = {
   rejected: [64, 65_000]
 }
 
-export const terms: Handshake.Terms = { limit: 1_048_576, channelLimit: 65_536, growth: 16_777_216, channels: 1000 }
+export const terms: Handshake.Terms = {
+  limit: 1_048_576,
+  reserve: 1_048_576,
+  channelLimit: 65_536,
+  growth: 16_777_216,
+  channels: 1000
+}
 
 export const hello: Handshake.Hello = {
   _tag: "Hello",

@@ -131,7 +131,13 @@ const bodyOf = (tag: string, from: Take): SlowFrame => {
     released: integer(),
     rejected: list(integer)
   })
-  const terms = () => ({ limit: integer(), channelLimit: integer(), growth: integer(), channels: integer() })
+  const terms = () => ({
+    limit: integer(),
+    reserve: integer(),
+    channelLimit: integer(),
+    growth: integer(),
+    channels: integer()
+  })
   switch (tag) {
     case "Hello": {
       const hello = {
