@@ -170,6 +170,7 @@ const workspaceCopy = () => {
     ".oxlintrc.json",
     "package.json",
     "tsconfig.json",
+    "bench/tsconfig.json",
     "examples/tsconfig.json",
     "test/tsconfig.json"
   ])

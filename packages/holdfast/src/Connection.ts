@@ -113,6 +113,11 @@ export interface Opening<in Send, out Receive> {
   readonly send: (message: Send) => Effect.Effect<void, ConnectionError>
   /** The next message of the peer. What is not received here flows on to `messages`. */
   readonly receive: Effect.Effect<Receive, ConnectionError>
+  /**
+   * Asks by the dialect's ping and waits for the answer: then the peer has handled all that was sent before. For peers that
+   * say nothing when they agree. A defect where the dialect has no ping.
+   */
+  readonly ping: Effect.Effect<void, ConnectionError>
   /** Which of the links it is, from 0. */
   readonly endpoint: number
 }
@@ -128,8 +133,8 @@ export interface Options<Send, Receive, RL, RU> {
   readonly fateUnknown: FateUnknown
   /**
    * Logs in, subscribes again: run on each new link, within `policy.open`, before any message of the application flows.
-   * When it fails the link is destroyed and another one dialled; fail with a `ConnectionError` that is not retryable, such
-   * as `Refused`, to end the connection.
+   * When it fails the link is destroyed and another one dialled; fail with a reason that is not retryable, such as
+   * `new ConnectionError.Refused({ code: "Unauthorized", detail })`, to end the connection.
    */
   readonly onUp?: ((opening: Opening<Send, Receive>) => Effect.Effect<unknown, unknown, RU>) | undefined
   /**

@@ -13,7 +13,7 @@
  * send.pipe(Effect.catchReason("ConnectionError", "BacklogExceeded", (reason) => Effect.log(reason.bytes)))
  * ```
  */
-import { Duration, Option, Predicate, Schema } from "effect"
+import { Duration, Effect, Option, Predicate, Schema } from "effect"
 
 /** Who brought the end about: this side, the other side, or what lies between. */
 export type EndedBy = "us" | "peer" | "network"
@@ -216,8 +216,8 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   code: Schema.Literals(["Unauthorized", "Version", "Definition", "Policy", "Full", "Draining", "Malformed"]),
   detail: Schema.String,
-  /** The peer's hint. It is a floor for the next attempt, clamped by the supervisor. */
-  retryAfter: Schema.Option(Schema.Duration)
+  /** The peer's hint. It is a floor for the next attempt, clamped by the supervisor. Default: none. */
+  retryAfter: Schema.Option(Schema.Duration).pipe(Schema.withConstructorDefault(Effect.succeed(Option.none())))
 }) {
   readonly endedBy = "peer"
   get retryable(): boolean {
@@ -244,7 +244,11 @@ export class BacklogExceeded extends Schema.TaggedError<BacklogExceeded>()("Back
   messages: Schema.Number,
   bytes: Schema.Number,
   messagesMax: Schema.Number,
-  bytesMax: Schema.Number
+  bytesMax: Schema.Number,
+  /** The channel on which it was to be sent; not given for a session's own messages. */
+  channel: Schema.optionalKey(Schema.String),
+  /** How long it waited for room, where `policy.backlog.patience` bounds that. */
+  waitedFor: Schema.optionalKey(Schema.Duration)
 }) {
   readonly endedBy = "us"
   readonly retryable = true
@@ -332,6 +336,45 @@ export class Expired extends Schema.TaggedError<Expired>()("Expired", { resumeWi
   }
 }
 
+/** A channel was ended before its time, by `by`. What was not taken on it is gone: its `leftovers` tell what that is. */
+export class ChannelReset extends Schema.TaggedError<ChannelReset>()("ChannelReset", {
+  channel: Schema.String,
+  /** `Refused`: nobody wants it there. `Abandoned`: whoever used it has left. `Invalid`: a message did not decode. */
+  code: Schema.Literals(["Refused", "Abandoned", "Failed", "Invalid"]),
+  detail: Schema.String,
+  by: Schema.Literals(["us", "peer"])
+}) {
+  readonly retryable = false
+  get endedBy(): EndedBy {
+    return this.by
+  }
+  override get message(): string {
+    const who = this.by === "us" ? "this side" : "the peer"
+    return `${who} reset the channel "${this.channel}" (${this.code})${this.detail === "" ? "" : `: ${this.detail}`}`
+  }
+}
+
+/** A channel cannot be opened; nothing was sent. */
+export class ChannelRefused extends Schema.TaggedError<ChannelRefused>()("ChannelRefused", {
+  channel: Schema.String,
+  detail: Schema.String
+}) {
+  readonly endedBy = "us"
+  readonly retryable = true
+  override get message(): string {
+    return `the channel "${this.channel}" was not opened: ${this.detail}`
+  }
+}
+
+/** A message was dropped, or has expired, before it was handed to a link; the peer counts it as skipped. */
+export class MessageSkipped extends Schema.TaggedError<MessageSkipped>()("MessageSkipped", { channel: Schema.String }) {
+  readonly endedBy = "us"
+  readonly retryable = true
+  override get message(): string {
+    return `a message on the channel "${this.channel}" was skipped before it was sent: it expired, or newer ones needed room`
+  }
+}
+
 /** The peer ended the session for good, with a code and a word of its application. */
 export class EndedByPeer extends Schema.TaggedError<EndedByPeer>()("EndedByPeer", {
   code: Schema.Literals(["Normal", "Drained", "Expired", "Failed", "Violated", "Fenced", "GoneAway"]),
@@ -375,6 +418,9 @@ export const Reason = Schema.Union([
   RetriesExhausted,
   SessionLost,
   Expired,
+  ChannelReset,
+  ChannelRefused,
+  MessageSkipped,
   EndedByPeer,
   Closed
 ])
@@ -415,6 +461,9 @@ export const make = (reason: Reason, times?: Times): ConnectionError => Connecti
 
 /** Whether a value is a `ConnectionError`. Says no to anything that merely looks like one. */
 export const isConnectionError = (u: unknown): u is ConnectionError => u instanceof ConnectionError
+
+/** Whether a value is one of the reasons. */
+export const isReason: (u: unknown) => u is Reason = Schema.is(Reason)
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 

@@ -2,7 +2,7 @@
  * A dialect: how a protocol frames its messages, and how it says ping and pong, if it can. Pure code: bytes go in and
  * messages come out, with no clock, no I/O and no chance, so a recorded stream decodes the same way every time.
  *
- * Take one that is ready (`lines`, `lengthPrefixed`, `ndjson`, `schemaBinary`), or make one:
+ * Take one that is ready (`lines`, `linesWithBody`, `lengthPrefixed`, `ndjson`, `schemaBinary`), or make one:
  *
  * ```ts
  * import { Dialect } from "holdfast"
@@ -91,7 +91,7 @@ export interface Ping<in In, out Out> {
 }
 
 /** Teaches a dialect ping and pong that look the same each time. Neither reaches the application. */
-export const withPing = <In, Out>(options: Ping<In, Out>) =>
+export const withPing = <In, Out>(options: Ping<In, NoInfer<Out>>) =>
   withLiveness<In, Out>((encode) => {
     const ping = encode(options.ping)
     const pong = options.pong === undefined ? undefined : encode(options.pong)
@@ -150,34 +150,112 @@ export interface Translation<in In, in B, out A, out Out> {
 /** Translates the messages of a dialect. Ping and pong are below it, and stay as they are. */
 export const translate =
   <In, Out, A, B>({ receive, send }: Translation<In, B, A, Out>) =>
-  (self: Dialect<In, Out>): Dialect<A, B> =>
-    build<A, B>({
+  (self: Dialect<In, Out>): Dialect<A, B> => {
+    const received = self.pipe(
+      assemble<In, A>(() => (message, emit) => {
+        const result = receive(message)
+        if (Result.isFailure(result)) return result.failure
+        emit(result.success)
+        return undefined
+      })
+    )
+    return build<A, B>({
       encode: (message) => {
         const sent = send(message)
         return Result.isSuccess(sent) ? self.encode(sent.success) : sent.failure
       },
       begin: () => {
-        const { hear, ping, said } = self.begin()
+        const speech = received.begin()
+        const { said } = speech
         return {
-          ping,
-          hear: (chunk, heard) => {
-            let refused: Violation | undefined
-            const violated = hear(chunk, {
-              ...heard,
-              message: (message) => {
-                if (refused !== undefined) return
-                const received = receive(message)
-                if (Result.isSuccess(received)) heard.message(received.success)
-                else refused = received.failure
-              }
-            })
-            return refused ?? violated
-          },
+          ...speech,
           said:
             said &&
             ((message) => {
               const sent = send(message)
               if (Result.isSuccess(sent)) said(sent.success)
+            })
+        }
+      }
+    })
+  }
+
+/**
+ * Makes messages of what a dialect receives: one of several, such as a reply of many lines, or none of what nobody needs.
+ * `begin` is called for each link, and what it returns for each message; what it keeps is its own to bound.
+ *
+ * ```ts
+ * import { Dialect } from "holdfast"
+ *
+ * // FTP: every line of a reply but the last one has a hyphen behind its code.
+ * const replies = Dialect.assemble<string, string>(() => {
+ *   let reply = ""
+ *   return (line, emit) => {
+ *     reply += line + "\n"
+ *     if (reply.length > 65_536) return { _tag: "TooLarge", bytes: reply.length, bytesMax: 65_536 }
+ *     if (!/^\d{3} /.test(line)) return undefined
+ *     emit(reply)
+ *     reply = ""
+ *     return undefined
+ *   }
+ * })
+ *
+ * const ftp = Dialect.lines({ end: "\r\n" }).pipe(replies)
+ * ```
+ */
+export const assemble =
+  <In, A>(begin: () => (message: In, emit: (message: A) => void) => Violation | undefined) =>
+  <Out>(self: Dialect<In, Out>): Dialect<A, Out> =>
+    build<A, Out>({
+      encode: self.encode,
+      begin: () => {
+        const { hear, ping, said } = self.begin()
+        const receive = begin()
+        return {
+          ping,
+          said,
+          hear: (chunk, heard) => {
+            let refused: Violation | undefined
+            const violated = hear(chunk, {
+              ...heard,
+              message: (message) => {
+                refused ??= receive(message, heard.message)
+              }
+            })
+            return refused ?? violated
+          }
+        }
+      }
+    })
+
+/** Sends in another form than it receives, as protocols do that ask in one and answer in another. Ping comes after it. */
+export const encodeWith =
+  <B>(encode: (message: B) => Uint8Array | Violation) =>
+  <In>(self: Dialect<In, never>): Dialect<In, B> =>
+    build<In, B>({ encode, begin: () => ({ hear: self.begin().hear, ping: undefined, said: undefined }) })
+
+/**
+ * Answers some messages as soon as they have arrived, on the link on which they came, and gives them to the application
+ * as well. For receipts that a protocol asks for, such as MQTT's PUBACK: from then on the peer counts on this process, and
+ * the message is kept across incarnations until the application takes it.
+ */
+export const withReceipt =
+  <In, Out>(receiptOf: (message: In) => Out | undefined) =>
+  (self: Dialect<In, Out>): Dialect<In, Out> =>
+    build<In, Out>({
+      encode: self.encode,
+      begin: () => {
+        const speech = self.begin()
+        return {
+          ...speech,
+          hear: (chunk, heard) =>
+            speech.hear(chunk, {
+              ...heard,
+              message: (message) => {
+                const receipt = receiptOf(message)
+                if (receipt !== undefined) heard.answer(orThrow(self.encode(receipt)))
+                heard.message(message)
+              }
             })
         }
       }
@@ -199,8 +277,6 @@ export const typed = <A, B, In, Out>(schemas: Schemas<A, B, In, Out>) => {
   })
 }
 
-// ---- ready
-
 /** Bounds of the ready dialects. */
 export interface Limits {
   /** The longest message, without its framing. Default 1 MiB. */
@@ -211,25 +287,27 @@ export interface Limits {
  * Text in UTF-8, one message a line. Receives lines that end with `\n` or `\r\n`; sends `end`, by default `\n`. A message
  * with a line break in it does not encode.
  */
-export const lines = (options: Limits & { readonly end?: "\n" | "\r\n" | undefined } = {}): Dialect<string, string> => {
-  const { end = "\n", messageBytesMax = messageBytesMaxDefault } = options
-  return make<Uint8Array, Uint8Array>({
-    decoder: Framing.delimited(messageBytesMax),
-    encode: (line) => concat(line, utf8.encode(end))
-  }).pipe(
-    translate({
-      receive: (line) =>
-        Result.try({
-          try: () => strictUtf8.decode(line),
-          catch: (cause) => malformedBy("a line is not UTF-8", cause)
-        }),
-      send: (text) => {
-        if (/[\r\n]/.test(text)) return Result.fail(malformedBy("a line contains a line break"))
-        return within(utf8.encode(text), messageBytesMax)
-      }
-    })
-  )
+export const lines = (options: Limits & { readonly end?: "\n" | "\r\n" | undefined } = {}): Dialect<string, string> =>
+  make(Framing.lines(options.end ?? "\n", options.messageBytesMax ?? messageBytesMaxDefault))
+
+/** A line and, where it announces one, a body. */
+export interface Block {
+  readonly line: string
+  readonly body?: Uint8Array | undefined
 }
+
+/**
+ * Lines, some of which say how many bytes follow them, as in NATS, Redis, memcached and beanstalkd: `PUB news 5`, then five
+ * bytes and the end of a line. `bodyBytes` reads that from a line, ours or the peer's; `undefined` means that nothing
+ * follows. `messageBytesMax` bounds line and body, each. A block whose body is not as long as its line says does not encode.
+ */
+export const linesWithBody = (
+  options: Limits & {
+    readonly bodyBytes: (line: string) => number | undefined
+    readonly end?: "\n" | "\r\n" | undefined
+  }
+): Dialect<Block, Block> =>
+  make(Framing.linesWithBody(options.end ?? "\n", options.messageBytesMax ?? messageBytesMaxDefault, options.bodyBytes))
 
 /** Bytes with their length in front: `lengthBytes` of it (default 4), in network order unless `littleEndian`. */
 export const lengthPrefixed = (
@@ -240,31 +318,9 @@ export const lengthPrefixed = (
     readonly countsItself?: boolean | undefined
   } = {}
 ): Dialect<Uint8Array, Uint8Array> => {
-  const { countsItself = false, lengthBytes = 4, littleEndian = false } = options
-  const extra = countsItself ? lengthBytes : 0
-  const messageBytesMax = Math.min(options.messageBytesMax ?? messageBytesMaxDefault, 256 ** lengthBytes - 1 - extra)
-  const shiftOf = (at: number) => 256 ** (littleEndian ? at : lengthBytes - 1 - at)
-  return make({
-    decoder: Framing.measured(
-      (bytes, from, to) => {
-        if (to - from < lengthBytes) return undefined
-        let length = -extra
-        for (let at = 0; at < lengthBytes; at++) length += bytes[from + at]! * shiftOf(at)
-        return length < 0
-          ? malformedBy(`a length of ${length + extra} does not count itself`)
-          : { headerBytes: lengthBytes, bodyBytes: length }
-      },
-      messageBytesMax,
-      false
-    ),
-    encode: (message) => {
-      const length = message.length + extra
-      const header = Uint8Array.from({ length: lengthBytes }, (_, at) => Math.floor(length / shiftOf(at)) % 256)
-      return message.length > messageBytesMax
-        ? { _tag: "TooLarge", bytes: message.length, bytesMax: messageBytesMax }
-        : concat(header, message)
-    }
-  })
+  const { countsItself = false, lengthBytes = 4, littleEndian = false, messageBytesMax } = options
+  const bytesMax = messageBytesMax ?? messageBytesMaxDefault
+  return make(Framing.lengthPrefixed({ countsItself, lengthBytes, littleEndian, bytesMax }))
 }
 
 /** One JSON value a line, in the JSON form of the Schemas (`Schema.toCodecJson`). Empty lines are passed over. */
@@ -274,7 +330,7 @@ export const ndjson = <S extends PlainSchema, C extends PlainSchema>(
   const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.toCodecJson(options.receive)))
   const encode = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.toCodecJson(options.send)))
   return lines(options).pipe(
-    onlyIf((line) => line !== ""),
+    assemble<string, string>(() => (line, emit) => void (line !== "" && emit(line))),
     translate({
       receive: (line) => Result.mapError(decode(line), malformed),
       send: (message: C["Type"]) => Result.mapError(encode(message), malformed)
@@ -293,7 +349,7 @@ export const schemaBinary = <S extends PlainSchema, C extends PlainSchema>(
   const decode = Schema.decodeUnknownResult(SchemaBinary.toCodec(options.receive, options))
   const encode = Schema.encodeUnknownResult(SchemaBinary.toCodec(options.send, options))
   return make<Uint8Array, Uint8Array>({
-    decoder: Framing.measured(measureVarint, messageBytesMax, true),
+    decoder: Framing.measured(Framing.measureVarint, messageBytesMax, true),
     encode: (frame) => frame
   }).pipe(
     translate({
@@ -317,22 +373,6 @@ export type PlainSchema = Schema.ConstraintCodec<unknown, unknown>
 const build = <In, Out>(dialect: Omit<Dialect<In, Out>, "pipe">): Dialect<In, Out> =>
   Object.assign(Object.create(Prototype), dialect)
 
-/** Passes over what the application need not see. */
-const onlyIf =
-  <In>(isMessage: (message: In) => boolean) =>
-  <Out>(self: Dialect<In, Out>): Dialect<In, Out> =>
-    build({
-      encode: self.encode,
-      begin: () => {
-        const speech = self.begin()
-        return {
-          ...speech,
-          hear: (chunk, heard) =>
-            speech.hear(chunk, { ...heard, message: (message) => isMessage(message) && heard.message(message) })
-        }
-      }
-    })
-
 const both = <Out>(first: Speech<never, Out>["said"], second: Speech<never, Out>["said"]): Speech<never, Out>["said"] =>
   first === undefined || second === undefined
     ? (first ?? second)
@@ -343,7 +383,9 @@ const both = <Out>(first: Speech<never, Out>["said"], second: Speech<never, Out>
 
 const orThrow = (encoded: Uint8Array | Violation): Uint8Array => {
   if (encoded instanceof Uint8Array) return encoded
-  throw new Error(`a ping or pong does not encode: ${encoded._tag === "Malformed" ? encoded.detail : encoded._tag}`)
+  throw new Error(
+    `a ping, pong or receipt does not encode: ${encoded._tag === "Malformed" ? encoded.detail : encoded._tag}`
+  )
 }
 
 const malformed = (cause: Schema.SchemaError): Violation => malformedBy(cause.message, cause)
@@ -355,26 +397,4 @@ const within = (message: Uint8Array, bytesMax: number): Result.Result<Uint8Array
     ? Result.fail({ _tag: "TooLarge", bytes: message.length, bytesMax })
     : Result.succeed(message)
 
-/** The length in front of a binary frame: seven bits a byte, the lowest first. */
-const measureVarint: Framing.Measure = (bytes, from, to) => {
-  let length = 0
-  for (let at = from; at < to; at++) {
-    const byte = bytes[at]!
-    length += (byte & 0x7f) * 128 ** (at - from)
-    if (byte < 0x80) return { headerBytes: at - from + 1, bodyBytes: length }
-    if (at - from === varintBytesMax) return malformedBy("a length has no end")
-  }
-  return undefined
-}
-
-const concat = (first: Uint8Array, second: Uint8Array): Uint8Array => {
-  const whole = new Uint8Array(first.length + second.length)
-  whole.set(first)
-  whole.set(second, first.length)
-  return whole
-}
-
-const utf8 = new TextEncoder()
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-const varintBytesMax = 7
 const messageBytesMaxDefault = 1024 * 1024

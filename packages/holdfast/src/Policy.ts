@@ -12,6 +12,7 @@
  */
 import { Duration, Effect, Option, Schedule, Schema } from "effect"
 import * as ConnectionError from "./ConnectionError.ts"
+import { given } from "./internal/given.ts"
 import { unroll, type Unrolled } from "./internal/Unroll.ts"
 import { type Evidence, type Patience, toSchedule } from "./Patience.ts"
 import * as Presets from "./Presets.ts"
@@ -26,6 +27,8 @@ export interface Backlog {
   readonly bytesMax: number
   /** `"wait"` (default): the sender waits for room, so a slow peer slows its sender. `"fail"`: `BacklogExceeded`. */
   readonly whenFull: "wait" | "fail"
+  /** How long a sender waits for room, counted from its call. Over: `BacklogExceeded`. Default `"Infinity"`. */
+  readonly patience: Patience
 }
 
 /** All timeouts and limits of a connection. Make one with `make`, which fills in what is not given. */
@@ -104,7 +107,7 @@ export const defaults: Policy = {
   close: "30 seconds",
   reconnect: Presets.fullJitter("500 millis", "20 seconds"),
   stability: "10 seconds",
-  backlog: { messagesMax: 65_536, bytesMax: 16 * 1024 * 1024, whenFull: "wait" }
+  backlog: { messagesMax: 65_536, bytesMax: 16 * 1024 * 1024, whenFull: "wait", patience: "Infinity" }
 }
 
 /**
@@ -173,10 +176,10 @@ const findFaults = Effect.fnUntraced(function* (policy: Policy) {
   const fault = (sentence: string, ...fields: ReadonlyArray<keyof Policy>) => faults.push({ fields, sentence })
 
   let stallMillis = 0
-  for (const field of ["open", "silence", "stall", "close"] as const) {
-    const patience = policy[field]
+  for (const field of ["open", "silence", "stall", "close", "backlog"] as const) {
+    const patience = field === "backlog" ? policy.backlog.patience : policy[field]
     if (!isPatience(patience)) {
-      fault(`${field} is neither a Schedule nor a Duration that is not negative`, field)
+      fault(`${nameOf(field)} is neither a Schedule nor a Duration that is not negative`, field)
       continue
     }
     const { delays, ends } = yield* unroll(toSchedule(patience), evidenceAt, patienceDelaysMax)
@@ -184,12 +187,12 @@ const findFaults = Effect.fnUntraced(function* (policy: Policy) {
     if (field === "stall") stallMillis = total
     if (total === 0) {
       fault(
-        `${field} has no delay, so it would be over at once; write a Duration, or spaced(d).pipe(upTo({ times }))`,
+        `${nameOf(field)} has no delay, so it would be over at once; write a Duration, or spaced(d).pipe(upTo({ times }))`,
         field
       )
     } else if (!ends) {
       fault(
-        `${field} does not end within ${patienceDelaysMax} delays, so it would ask for ever and never judge; ` +
+        `${nameOf(field)} does not end within ${patienceDelaysMax} delays, so it would ask for ever and never judge; ` +
           `bound it with .pipe(Schedule.upTo({ times: 2 })), or say "Infinity" to switch it off`,
         field
       )
@@ -236,6 +239,9 @@ const findFaults = Effect.fnUntraced(function* (policy: Policy) {
   return faults
 })
 
+/** What a field is called in a sentence about its patience. */
+const nameOf = (field: keyof Policy): string => (field === "backlog" ? "backlog.patience" : field)
+
 const patienceDelaysMax = 1000
 const heartbeatDelaysMax = 100
 
@@ -257,8 +263,3 @@ const isPatience = (patience: Patience): boolean => Schedule.isSchedule(patience
 const sum = (delays: Unrolled["delays"]): number => delays.reduce((total, delay) => total + delay, 0)
 
 const text = (millis: number): string => Duration.format(Duration.millis(millis))
-
-const given = <A extends object>(options: A): { [Key in keyof A]: Exclude<A[Key], undefined> } =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
-    [Key in keyof A]: Exclude<A[Key], undefined>
-  }

@@ -28,6 +28,7 @@ import * as server from "./internal/server.ts"
 import type { Link } from "./Link.ts"
 import type * as Patience from "./Patience.ts"
 import type * as Policy from "./Policy.ts"
+import type { Incoming, Options as ChannelOptions, SessionChannel } from "./SessionChannel.ts"
 import type { Detector } from "./Watchdog.ts"
 
 /** One end of a session. `Send` goes out, `Receive` comes in. */
@@ -61,6 +62,18 @@ export interface Session<in out Send, out Receive> {
     f: (message: Receive) => Effect.Effect<unknown, E, R>,
     options?: HandleOptions<E> | undefined
   ) => Effect.Effect<void, ConnectionError | E, R>
+  /**
+   * Opens a channel beside the session's own messages, see {@link SessionChannel}. It waits for the first link of the
+   * session; after that nobody is asked, and messages may follow at once. Fails with `ChannelRefused` when as many are open
+   * as the other side allows. When the scope closes in success, our direction ends, and what was accepted still goes;
+   * otherwise the channel is reset.
+   */
+  readonly open: <S extends Schema.Constraint = Bytes, C extends Schema.Constraint = Bytes>(
+    name: string,
+    options?: ChannelOptions<S, C> | undefined
+  ) => Effect.Effect<SessionChannel<S["Type"], C["Type"]>, ConnectionError, Scope.Scope | Services<S> | Services<C>>
+  /** The channels that the other side opens. One consumer at a time. Ends with the session. */
+  readonly channels: Stream.Stream<Incoming, ConnectionError>
   /** The state at present. */
   readonly state: Effect.Effect<State>
   /** The present state and all later ones; a slow reader skips. */
@@ -130,8 +143,12 @@ export interface Up {
   readonly stalledSince: Option.Option<number>
   /** We have more to send than the peer's window lets us: its application is slow. */
   readonly creditAwaitedSince: Option.Option<number>
+  /** On which channel, of those that wait the one that has waited longest; `""` for the session's own messages. */
+  readonly creditAwaitedOn: Option.Option<string>
   /** Our own application is slow: the peer has filled our window. */
   readonly consumerSlowSince: Option.Option<number>
+  /** On which channel, the one that has been full longest; `""` for the session's own messages. */
+  readonly consumerSlowOn: Option.Option<string>
 }
 
 /** One fact. */
@@ -144,6 +161,8 @@ export type Happening =
   | { readonly _tag: "Stalled"; readonly since: number }
   | { readonly _tag: "Moved"; readonly stalledFor: Duration.Duration }
   | { readonly _tag: "Declined"; readonly count: number }
+  /** Messages of ours that were dropped, or have expired, before they were handed to a link. */
+  | { readonly _tag: "Skipped"; readonly channel: string; readonly count: number }
   | { readonly _tag: "Lost"; readonly reason: SessionLost }
   | { readonly _tag: "GoingAway"; readonly retryAfter: Duration.Duration }
   | { readonly _tag: "PolicyReplaced" }
@@ -181,8 +200,16 @@ export interface ClientOptions<Send, RL, RC, RG> {
 
 /** Bounds of a client. */
 export interface ClientLimits {
-  /** How much may arrive beyond what the application has taken. Default 1 MiB. */
+  /** How much of the session's own messages may arrive beyond what the application has taken. Default 1 MiB. */
   readonly windowBytes?: number | undefined
+  /** The same for each other channel; it is there whatever comes on others. Default 64 KiB. */
+  readonly channelWindowBytes?: number | undefined
+  /** What one of these windows may grow to where the round trip is long. Default 8 MiB. */
+  readonly windowBytesMax?: number | undefined
+  /** How much may arrive beyond the above on all channels together. Default 16 MiB. */
+  readonly growthBytesMax?: number | undefined
+  /** How many channels the other side may have open at once. Default 1,024. */
+  readonly channelsMax?: number | undefined
   /** A frame that began must be complete within this. Default: 30 s on a server, without limit on a client. */
   readonly frame?: Patience.Patience | undefined
 }
@@ -315,6 +342,8 @@ export interface Messages<S extends Schema.Constraint, C extends Schema.Constrai
   /** The largest message in bytes, the same on both ends. Default 16 MiB; it may be held twice while it arrives. */
   readonly messageBytesMax?: number | undefined
 }
+
+type Bytes = typeof Schema.Uint8Array
 
 type Services<S extends Schema.Constraint> = S["EncodingServices"] | S["DecodingServices"]
 

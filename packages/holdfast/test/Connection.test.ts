@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Result, Schema, Scope, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Result, Schema, Scope, Stream } from "effect"
 import { Connection, ConnectionError, Dialect, Presets } from "holdfast"
 import {
   begin,
@@ -137,17 +137,20 @@ describe("a connection", () => {
         yield* settle
         const up = yield* upOf(connection)
         assert.deepStrictEqual([up.incarnation, up.endpoint, up.since], [1, 0, 0])
+        yield* until(250)
         network.wire().cut()
         yield* settle
         const waiting = yield* connection.state
         assert.isTrue(
-          waiting._tag === "Waiting" && waiting.retryAt === 1000 && waiting.error.reason._tag === "LinkFailed"
+          waiting._tag === "Waiting" && waiting.retryAt === 1250 && waiting.error.reason._tag === "LinkFailed"
         )
-        yield* until(1000)
+        yield* until(1250)
         assert.deepStrictEqual(
           events.map(({ _tag }) => _tag),
           ["Dialed", "Opened", "Ended", "Retrying", "Dialed", "Opened"]
         )
+        const ended = events.find((event) => event._tag === "Ended")
+        assert.strictEqual(ended && Duration.toMillis(ended.error.upFor), 250)
         assert.strictEqual((yield* upOf(connection)).incarnation, 2)
       })
     )
@@ -215,6 +218,37 @@ describe("onUp", () => {
     )
   )
 
+  it.effect("can ask behind what it sent: the answer says that the peer has handled it", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection, peer } = yield* connected({
+          onUp: ({ ping, send }) =>
+            send("CONNECT").pipe(Effect.andThen(ping), Effect.andThen(send("SUB a")), Effect.andThen(ping)),
+          peer: { answers: false }
+        })
+        assert.deepStrictEqual(peer.heard, ["CONNECT", "PING"])
+        yield* peer.say("INFO", "PONG")
+        yield* settle
+        assert.deepStrictEqual(peer.heard, ["CONNECT", "PING", "SUB a", "PING"])
+        assert.strictEqual((yield* connection.state)._tag, "Handshaking")
+        yield* peer.say("PONG")
+        yield* settle
+        assert.strictEqual((yield* connection.state)._tag, "Up")
+        const { all } = yield* collected(connection.messages)
+        assert.deepStrictEqual(all, ["INFO"])
+      })
+    )
+  )
+
+  it.effect("cannot ask in a dialect without ping: that is a defect, and not a silent success", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection } = yield* dialling({ mute: true, onUp: ({ ping }) => ping })
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(connection.join)))
+      })
+    )
+  )
+
   it.effect("must be done within `open`, dial included", () =>
     inScope(
       Effect.gen(function* () {
@@ -254,6 +288,9 @@ describe("onUp", () => {
         assert.deepStrictEqual([attempts, joined.outcome()], [2, "Refused"])
         assert.strictEqual(yield* tagOf(connection.send("late")), "Refused")
         assert.strictEqual(network.wires.length, 2)
+
+        const { connection: bare } = yield* dialling({ onUp: () => refused.reason })
+        assert.strictEqual(yield* tagOf(bare.join), "Refused")
       })
     )
   )

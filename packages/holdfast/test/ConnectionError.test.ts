@@ -76,6 +76,19 @@ const reasons: ReadonlyArray<
     "1 messages were not sent, the fate of 2"
   ],
   [new ConnectionError.Expired({ resumeWindow: Duration.minutes(5) }), "us", false, "5m"],
+  [
+    new ConnectionError.ChannelReset({ channel: "quotes", code: "Refused", detail: "unknown", by: "peer" }),
+    "peer",
+    false,
+    'the channel "quotes" (Refused): unknown'
+  ],
+  [
+    new ConnectionError.ChannelRefused({ channel: "quotes", detail: "2 are open" }),
+    "us",
+    true,
+    '"quotes" was not opened: 2 are open'
+  ],
+  [new ConnectionError.MessageSkipped({ channel: "quotes" }), "us", true, '"quotes" was skipped'],
   [new ConnectionError.EndedByPeer({ code: "Failed", detail: "bye" }), "peer", false, "(Failed): bye"],
   [new ConnectionError.Closed(), "us", false, "closed by this side"]
 ]

@@ -118,6 +118,107 @@ describe("lines", () => {
   })
 })
 
+describe("lines with a body", () => {
+  const nats = Dialect.linesWithBody({
+    end: "\r\n",
+    messageBytesMax: 300,
+    bodyBytes: (line) => (line.startsWith("PUB ") ? Number(line.slice(line.lastIndexOf(" "))) : undefined)
+  })
+  const pub = (body: Uint8Array, line = `PUB news ${body.length}`): Dialect.Block => ({ line, body })
+
+  it.prop(
+    "come out as they went in, however the stream is cut, whatever their bodies hold",
+    { bodies: Schema.Array(Schema.Array(Schema.Literals([0, 10, 13, 65, 255]))), lengths: Lengths },
+    ({ bodies, lengths }) => {
+      const blocks = bodies.flatMap((octets) => [{ line: "PING" }, pub(Uint8Array.from(octets)), { line: "" }])
+      const stream = join(blocks.map((block) => encoded(nats.encode(block))))
+      const outcome = hear(nats, chunksOf(stream, lengths))
+      assert.deepStrictEqual(outcome, hear(nats, [stream.slice()]))
+      assert.deepStrictEqual([outcome.messages, outcome.violation], [blocks, undefined])
+    },
+    properties
+  )
+
+  it("of exactly the bound pass, and one byte more is a violation, before the body has come", () => {
+    const longest = pub(new Uint8Array(300))
+    for (const lengths of [[], [1], [7]]) {
+      assert.deepStrictEqual(hear(nats, chunksOf(encoded(nats.encode(longest)), lengths)).messages, [longest])
+      const { violation } = hear(nats, chunksOf(utf8.encode("PUB news 301\r\n"), lengths))
+      assert.deepStrictEqual(violation, { _tag: "TooLarge", bytes: 301, bytesMax: 300 })
+      const { violation: endless } = hear(nats, chunksOf(new Uint8Array(302).fill(65), lengths))
+      assert.strictEqual(endless?._tag, "TooLarge")
+    }
+    assert.deepStrictEqual(nats.encode(pub(new Uint8Array(301))), { _tag: "TooLarge", bytes: 301, bytesMax: 300 })
+  })
+
+  for (const [what, text] of [
+    ["longer than it was announced", "PUB news 2\r\nabc\r\n"],
+    ["announced by no number", "PUB news x\r\n"],
+    ["announced as less than nothing", "PUB news -1\r\n"]
+  ] as const) {
+    it(`whose body is ${what} are a violation, and those before are heard`, () => {
+      for (const lengths of [[], [1]]) {
+        const { messages, violation } = hear(nats, chunksOf(utf8.encode("ok\r\n" + text), lengths))
+        assert.deepStrictEqual([messages, violation?._tag], [[{ line: "ok" }], "Malformed"])
+      }
+    })
+  }
+
+  it("do not encode with a body of another length, with one that no line announces, or without one", () => {
+    for (const block of [pub(utf8.encode("abc"), "PUB news 2"), { line: "PING", body: utf8.encode("a") }]) {
+      assert.propertyVal(nats.encode(block), "_tag", "Malformed")
+    }
+    assert.propertyVal(nats.encode({ line: "PUB news 2" }), "_tag", "Malformed")
+    assert.propertyVal(nats.encode({ line: "PING\r\nPING" }), "_tag", "Malformed")
+  })
+})
+
+describe("a dialect that is made of another", () => {
+  /** Lines until an empty one. */
+  const paragraphs = Dialect.lines().pipe(
+    Dialect.assemble(() => {
+      const lines: Array<string> = []
+      return (line: string, emit: (lines: ReadonlyArray<string>) => void) => {
+        if (line === "bad") return { _tag: "Malformed", detail: "bad" }
+        if (line !== "") lines.push(line)
+        else emit(lines.splice(0))
+        return undefined
+      }
+    })
+  )
+
+  it("assembles messages of several, with a memory for each link", () => {
+    const { messages } = hear(paragraphs, [utf8.encode("a\nb\n\nc\n\nleft over")])
+    assert.deepStrictEqual(messages, [["a", "b"], ["c"]])
+    assert.deepStrictEqual(hear(paragraphs, [utf8.encode("d\n\n")]).messages, [["d"]])
+  })
+
+  it("may refuse one of them, and hears nothing behind it", () => {
+    const { messages, violation } = hear(paragraphs, [utf8.encode("a\n\nbad\nb\n\n")])
+    assert.deepStrictEqual([messages, violation], [[["a"]], { _tag: "Malformed", detail: "bad" }])
+  })
+
+  it("may send in another form than it receives", () => {
+    const commands = Dialect.lines().pipe(
+      Dialect.encodeWith((words: ReadonlyArray<string>) => utf8.encode(words.join(" ") + ";")),
+      Dialect.withPing({ ping: ["PING"], isPong: (line) => line === "PONG" })
+    )
+    assert.deepStrictEqual(commands.encode(["GET", "a"]), utf8.encode("GET a;"))
+    assert.deepStrictEqual(commands.begin().ping?.(), utf8.encode("PING;"))
+    const { messages, pongs } = hear(commands, [utf8.encode("1\nPONG\n")])
+    assert.deepStrictEqual([messages, pongs], [["1"], 1])
+  })
+
+  it("gives a receipt for a message as soon as it arrives, and the message as well", () => {
+    const receipted = Dialect.lines().pipe(
+      Dialect.withReceipt((line: string) => (line.startsWith("!") ? `got ${line.slice(1)}` : undefined))
+    )
+    const { answers, messages } = hear(receipted, [utf8.encode("!1\nplain\n!2\n")])
+    assert.deepStrictEqual(messages, ["!1", "plain", "!2"])
+    assert.deepStrictEqual(answers, [utf8.encode("got 1\n"), utf8.encode("got 2\n")])
+  })
+})
+
 describe("messages with their length in front", () => {
   const forms = [
     {},

@@ -71,7 +71,7 @@ export const hello = (parts: Partial<Handshake.Hello> = {}): Handshake.Hello => 
   definition: "test/Plain",
   messageBytesMax: 16 * 1024 * 1024,
   heartbeatMillisMax: 2500,
-  limit: 1024 * 1024,
+  terms: { limit: 1024 * 1024, reserve: 1024 * 1024, channelLimit: 65_536, growth: 1024 * 1024, channels: 16 },
   session: new Uint8Array(0),
   epoch: 1,
   nonce: randomBytes(32),
@@ -130,6 +130,6 @@ export const proof = (
 
 /** Messages as a Data frame at this position. */
 export const data = (offset: number, ...messages: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const records = Buffer.concat(messages.map((message) => Buffer.concat([Buffer.of(message.length + 1), message])))
+  const records = Buffer.concat(messages.map((message) => Buffer.concat([Buffer.of(message.length + 2), message])))
   return Buffer.concat([Frame.dataHeader(0, offset, records.length), records])
 }

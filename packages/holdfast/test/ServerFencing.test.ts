@@ -118,6 +118,7 @@ describe("Session: epochs", () => {
         const now = yield* RawClient.dial(network)
         assert.strictEqual((yield* RawClient.resume(now, ticket, { epoch: 3 }))._tag, "Resumed")
         assert.deepInclude(yield* now.next, { _tag: "Positions" })
+        assert.deepInclude(yield* now.next, { _tag: "Channels" })
         const { reason, tags } = yield* flowing(stuck.rest, "100 millis")
         assert.deepStrictEqual(tags, ["Resumed", "Close"])
         assert.strictEqual(reason._tag, "LinkClosed")

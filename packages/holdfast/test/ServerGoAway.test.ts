@@ -103,8 +103,8 @@ describe("Session: a server that goes away", () => {
         const again = yield* RawClient.dial(network)
         assert.strictEqual((yield* RawClient.resume(again, ticket, { epoch: 2 }))._tag, "Resumed")
         const tags: Array<string> = []
-        for (let i = 0; i < 2; i++) tags.push((yield* again.next)._tag)
-        assert.deepStrictEqual(tags, ["Positions", "GoAway"]) // it is told on the new link, too
+        for (let i = 0; i < 3; i++) tags.push((yield* again.next)._tag)
+        assert.deepStrictEqual(tags, ["Positions", "Channels", "GoAway"]) // it is told on the new link, too
         const { reason } = yield* Effect.flip(theirs.send(bytes("more")))
         assert.strictEqual(reason._tag, "GoneAway")
         yield* again.send({ _tag: "Close", code: "Drained", epoch: 0, detail: "" })

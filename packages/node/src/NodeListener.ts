@@ -5,12 +5,14 @@
  * Listening starts when the layer is built. A connection that no handler reads is closed when its handler ends.
  */
 import { NodeSocket, NodeSocketServer } from "@effect/platform-node"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Duration, Effect, Layer, type Scope } from "effect"
 import * as SocketServer from "effect/socket/SocketServer"
 import { promises as Dns } from "node:dns"
-import * as Net from "node:net"
+import type { IncomingMessage, Server as HttpServer } from "node:http"
+import type * as Net from "node:net"
 import * as Tls from "node:tls"
 import * as Connection from "./internal/connection.ts"
+import * as WebSocketServer from "./internal/webSocketServer.ts"
 import * as KernelOptions from "./KernelOptions.ts"
 import { isLoopback, PlaintextRefused } from "./Plaintext.ts"
 
@@ -32,6 +34,38 @@ export interface TcpOptions extends Net.ServerOpts {
 
 /** Where to listen, and as whom. The certificate protects the session's secret, so any address may be bound. */
 export interface TlsOptions extends Omit<TcpOptions, "plaintext">, Tls.TlsOptions {}
+
+/** Which requests are upgraded to WebSockets, and how. */
+export interface WebSocketUpgradeOptions {
+  /** Only requests for this path, whatever their query. Default: all. */
+  readonly path?: string | undefined
+  /**
+   * Says who is let in, from the request: its `Origin`, its cookies, its address. A defect is a no. Without it
+   * everybody is, also scripts of foreign pages in the browser of somebody who is logged in: credentials that a
+   * browser sends by itself, such as cookies, prove nothing without a look at `Origin`.
+   */
+  readonly verify?: ((request: IncomingMessage) => Effect.Effect<boolean>) | undefined
+  /** How long `verify` may take, and on a server of our own the request. Then it is refused. Default 10 s. */
+  readonly handshakeTimeout?: Duration.Input | undefined
+  /** The largest message that is accepted, in bytes; a larger one ends the link with code 1009. Default 1 MiB. */
+  readonly payloadBytesMax?: number | undefined
+  /** Speak to addresses outside loopback although nothing is encrypted. Default: false. */
+  readonly plaintext?: boolean | undefined
+  /** Options of the kernel for every connection. One that cannot be set fails the listening. */
+  readonly kernel?: KernelOptions.KernelOptions | undefined
+}
+
+/** Where to listen for WebSockets, and as whom. */
+export interface WebSocketOptions extends WebSocketUpgradeOptions {
+  /** Name or address to bind. Default: `127.0.0.1`, so that nobody listens to the world by accident. */
+  readonly host?: string | undefined
+  /** Port to bind; 0 lets the kernel choose, `address` of the server tells which. */
+  readonly port: number
+  /** Connections that wait to be accepted. Default: Node's, 511. */
+  readonly backlog?: number | undefined
+  /** Speaks `wss:`. The certificate protects the session's secret, so any address may be bound. */
+  readonly tls?: Tls.TlsOptions | undefined
+}
 
 /**
  * Listens on TCP. Outside loopback it fails with `PlaintextRefused` unless `plaintext` is true. A name is resolved
@@ -65,6 +99,44 @@ export const makeUnix = (
 ): Effect.Effect<Server, SocketServer.SocketServerError, Scope.Scope> =>
   Effect.map(NodeSocketServer.make(options), (server) => links(server, undefined))
 
+/**
+ * Listens for WebSockets, whose messages are binary and never compressed. Outside loopback it fails with
+ * `PlaintextRefused` unless it has `tls` or `plaintext` is true. A request that asks for anything else is refused. A handler finds its request in `NodeSocketServer.IncomingMessage`.
+ */
+export const makeWebSocket = Effect.fnUntraced(function* (
+  options: WebSocketOptions
+): Effect.fn.Return<Server, SocketServer.SocketServerError | PlaintextRefused, Scope.Scope> {
+  const { backlog, host = "127.0.0.1", kernel, plaintext, port, tls } = options
+  const address = yield* resolve(host)
+  if (tls === undefined && plaintext !== true && !isLoopback(address)) {
+    return yield* new PlaintextRefused({ host, address })
+  }
+  yield* checked(kernel)
+  const listening = { host: address, port, ...(backlog === undefined ? {} : { backlog }) }
+  const timeout = Duration.fromInputUnsafe(options.handshakeTimeout ?? WebSocketServer.handshakeTimeoutDefault)
+  const server = yield* WebSocketServer.listen(listening, tls, timeout)
+  return yield* WebSocketServer.upgrading(server, options, true, (stream) => set(stream, kernel))
+})
+
+/**
+ * Upgrades requests of an HTTP server that serves other things as well; it must be listening. Requests for other paths
+ * are left to its other listeners, and it is not closed: what bounds a slow request is its own `headersTimeout`. Where it
+ * is neither HTTPS nor bound to loopback it fails with `PlaintextRefused`, unless `plaintext` is true: say that where a
+ * proxy in front encrypts.
+ */
+export const makeWebSocketUpgrade = Effect.fnUntraced(function* (
+  server: HttpServer,
+  options: WebSocketUpgradeOptions = {}
+): Effect.fn.Return<Server, SocketServer.SocketServerError | PlaintextRefused, Scope.Scope> {
+  const bound = server.address()
+  if (!(server instanceof Tls.Server) && options.plaintext !== true && typeof bound === "object" && bound !== null) {
+    const { address } = bound
+    if (!isLoopback(address)) return yield* new PlaintextRefused({ host: address, address })
+  }
+  yield* checked(options.kernel)
+  return yield* WebSocketServer.upgrading(server, options, false, (stream) => set(stream, options.kernel))
+})
+
 /** {@link makeTcp} as a layer. */
 export const layerTcp = (
   options: TcpOptions
@@ -81,6 +153,19 @@ export const layerUnix = (
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError> =>
   Layer.effect(SocketServer.SocketServer, makeUnix(options))
 
+/** {@link makeWebSocket} as a layer. */
+export const layerWebSocket = (
+  options: WebSocketOptions
+): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError | PlaintextRefused> =>
+  Layer.effect(SocketServer.SocketServer, makeWebSocket(options))
+
+/** {@link makeWebSocketUpgrade} as a layer. */
+export const layerWebSocketUpgrade = (
+  server: HttpServer,
+  options?: WebSocketUpgradeOptions
+): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError | PlaintextRefused> =>
+  Layer.effect(SocketServer.SocketServer, makeWebSocketUpgrade(server, options))
+
 /** The same server, handing out links. */
 const links = (server: Server, options: KernelOptions.KernelOptions | undefined): Server => ({
   address: server.address,
@@ -91,31 +176,20 @@ const links = (server: Server, options: KernelOptions.KernelOptions | undefined)
 const accept = (options: KernelOptions.KernelOptions | undefined) =>
   Effect.contextWith((context: Context.Context<Scope.Scope>) => {
     const stream = Context.getUnsafe(context, NodeSocket.NetSocket)
-    const transport = stream instanceof Tls.TLSSocket ? below(stream) : stream
-    const link = Connection.accepted(stream, transport)
-    // They were tried before the first connection came, so a refusal now is a defect.
-    return options === undefined ? link : Effect.tap(link, Effect.orDie(KernelOptions.set(transport, options)))
+    return Effect.tap(Connection.accepted(stream), set(stream, options))
   })
+
+/** They were tried before the first connection came, so a refusal now is a defect. */
+const set = (stream: Net.Socket, options: KernelOptions.KernelOptions | undefined): Effect.Effect<void> =>
+  options === undefined ? Effect.void : Effect.orDie(KernelOptions.set(Connection.transportOf(stream), options))
 
 const checked = (
   options: KernelOptions.KernelOptions | undefined
 ): Effect.Effect<void, SocketServer.SocketServerError> =>
-  options === undefined ? Effect.void : Effect.mapError(KernelOptions.check(options), openError)
-
-/**
- * The TCP socket below a TLS stream that a server accepted; only that one can be reset. Node has kept it in `_parent`
- * since 0.11 without documenting it, and offers no other way to it.
- */
-const below = (stream: Tls.TLSSocket): Net.Socket => {
-  const transport: unknown = Reflect.get(stream, "_parent")
-  return transport instanceof Net.Socket ? transport : stream
-}
+  options === undefined ? Effect.void : Effect.mapError(KernelOptions.check(options), WebSocketServer.openError)
 
 const resolve = (host: string): Effect.Effect<string, SocketServer.SocketServerError> =>
   Effect.tryPromise({
     try: () => Dns.lookup(host).then(({ address }) => address),
-    catch: openError
+    catch: WebSocketServer.openError
   })
-
-const openError = (cause: unknown) =>
-  new SocketServer.SocketServerError({ reason: new SocketServer.SocketServerOpenError({ cause }) })

@@ -1,8 +1,5 @@
 /**
- * Holdfast on Node: links and listeners over TCP, TLS and unix sockets that can be reset at once.
- */
-/**
- * Links and listeners over Node's sockets, for `holdfast`.
+ * Holdfast on Node: links and listeners over TCP, TLS, unix sockets and WebSockets that can be reset at once.
  */
 export * as Kernel from "./Kernel.ts"
 export * as KernelOptions from "./KernelOptions.ts"

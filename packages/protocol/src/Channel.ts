@@ -20,6 +20,7 @@ export class Channel {
 
   /** What `Peer` has counted of it. */
   outstandingBytes = 0
+  untakenBytes = 0
   sendGrowthBytes = 0
   receiveGrowthBytes = 0
   tunedAt = 0

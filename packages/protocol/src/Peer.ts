@@ -82,6 +82,8 @@ export class Peer implements Sink {
   movedBytes = 0
   /** Bytes that were handed to the present link and are not known to have arrived. */
   outstandingBytes = 0
+  /** Bytes of theirs that have arrived and are not taken. */
+  untakenBytes = 0
 
   private readonly channels: Map<number, Channel>
   private readonly openings: Openings
@@ -307,11 +309,13 @@ export class Peer implements Sink {
 
   /** There is something to write now. News can wait a little for company, unless the other side may be waiting for it. */
   get hasWork(): boolean {
+    return this.hasControl || this.hasData
+  }
+
+  /** There are messages to write now. */
+  get hasData(): boolean {
     return (
-      this.hasControl ||
       !this.turns.isEmpty ||
-      this.isUrgent ||
-      this.main.isUrgent ||
       (this.hasRoom && this.awaitingCredit.size > 0) ||
       (this.main.send.isReady && this.roomOf(this.main) > 0)
     )
@@ -484,6 +488,7 @@ export class Peer implements Sink {
     this.turns.leave(channel)
     for (const set of [this.newsy, this.consuming, this.awaitingCredit, this.full]) set.delete(channel)
     this.outstandingBytes -= channel.outstandingBytes
+    this.untakenBytes -= channel.untakenBytes
     this.receiveGrowthBytes -= channel.receiveGrowthBytes
     this.sendGrowthBytes -= channel.sendGrowthBytes
     if (channel.sendGrowthBytes > 0) this.hasRoom = true
@@ -534,6 +539,9 @@ export class Peer implements Sink {
     }
     if (receive.received >= receive.limit) this.full.add(channel)
     else if (this.full.size > 0) this.full.delete(channel)
+    const untakenBytes = receive.received - receive.taken
+    this.untakenBytes += untakenBytes - channel.untakenBytes
+    channel.untakenBytes = untakenBytes
     const { growthBytes } = receive
     this.receiveGrowthBytes += growthBytes - channel.receiveGrowthBytes
     channel.receiveGrowthBytes = growthBytes
@@ -550,8 +558,11 @@ export class Peer implements Sink {
     this.isUrgent = false
   }
 
-  private get hasControl(): boolean {
+  /** There is something other than messages to write now. */
+  get hasControl(): boolean {
     return (
+      this.isUrgent ||
+      this.main.isUrgent ||
       this.pingDue !== undefined ||
       this.pongDue !== undefined ||
       this.heartbeatDue ||

@@ -94,12 +94,17 @@ export class SendWindow {
 
   /** Bytes that are kept. */
   get keptBytes(): number {
-    return this.end - this.released + (this.queue?.bytes ?? 0)
+    return this.end - this.released + this.queuedBytes
   }
 
   /** Messages that wait in front of the stream. */
   get queuedCount(): number {
     return this.queue?.messages.length ?? 0
+  }
+
+  /** The room that they take up. */
+  get queuedBytes(): number {
+    return this.queue?.bytes ?? 0
   }
 
   /** When the next message may expire; `Infinity` if none does. */

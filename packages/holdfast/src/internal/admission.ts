@@ -91,7 +91,7 @@ export const make = <P>(options: Options<P>) => {
     const secret = yield* authentication.randomBytes(Handshake.secretBytes)
     const conversation = yield* options.newConversation((exit) => options.ended(member, exit))
     const heartbeatMillisMax = yield* heartbeatMillis(policy)
-    const failed = conversation.peer.begin(hello.limit)
+    const failed = conversation.peer.begin(hello.terms)
     if (failed !== undefined) return yield* Wire.violated(failed)
     const member: Member = {
       id: idOf(session),
@@ -111,8 +111,14 @@ export const make = <P>(options: Options<P>) => {
     registry.add(member)
     options.begun(member)
     yield* options.wait(member) // the link may die before it has carried anything
-    const { limit } = conversation.peer.receive
-    yield* wire.send({ _tag: "Welcome", version, heartbeatMillisMax, limit, session, secret })
+    yield* wire.send({
+      _tag: "Welcome",
+      version,
+      heartbeatMillisMax,
+      terms: conversation.peer.offer,
+      session,
+      secret
+    })
     return member
   })
 

@@ -7,6 +7,7 @@ import type { Frame } from "@holdfast/protocol"
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Latch, Option, Redacted, Schedule, Scope } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Link from "../Link.ts"
+import * as PageEvents from "../PageEvents.ts"
 import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
 import type { ClientOptions, Opened } from "../Session.ts"
@@ -47,11 +48,8 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       clock: yield* Clock.Clock,
       policy,
       bulletin,
-      limits: {
-        windowBytes: options.limits?.windowBytes ?? Limits.windowBytesDefault,
-        messageBytesMax: definition.messageBytesMax,
-        frameBytesMax: Limits.frameBytesCut
-      }
+      limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
+      side: "client"
     })
     yield* Observability.observe(bulletin, definition.id, "client")
 
@@ -117,7 +115,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         definition: definition.id,
         messageBytesMax: definition.messageBytesMax,
         heartbeatMillisMax: heartbeatMillis(heartbeat),
-        limit: conversation.peer.receive.limit,
+        terms: conversation.peer.offer,
         session: ticket?.session ?? new Uint8Array(0),
         epoch: ++epoch,
         nonce: yield* authentication.randomBytes(Handshake.nonceBytes),
@@ -138,7 +136,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       if (ticket === undefined) {
         if (answer._tag !== "Welcome") return yield* Wire.unexpected(answer, "Welcome")
         yield* accept(answer)
-        const failed = conversation.peer.begin(answer.limit)
+        const failed = conversation.peer.begin(answer.terms)
         if (failed !== undefined) return yield* Wire.violated(failed)
         ticket = { session: answer.session, secret: answer.secret }
         return isAfterGap ? "Gap" : "Fresh"
@@ -205,7 +203,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     ) {
       if (options.onLost === undefined || conversation.isSaid) return yield* error
       bulletin.event({ _tag: "Lost", reason })
-      const point = conversation.outbox.lossPoint
+      const point = conversation.main.outbox.lossPoint
       const { fateUnknown, notSent } = conversation.peer.send.outstanding()
       const first = yield* options.onLost({
         reason,
@@ -215,7 +213,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       })
       const encoded = yield* outgoing.encode(first)
       for (const message of encoded) {
-        const tooLarge = conversation.outbox.tooLarge(message)
+        const tooLarge = conversation.main.outbox.tooLarge(message)
         if (tooLarge !== undefined) return yield* tooLarge
       }
       conversation.restart(reason, point, encoded)
@@ -288,9 +286,11 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       Effect.onExit((exit) => Effect.sync(() => conversation.finish(verdict(conversation, exit)))),
       Effect.forkScoped
     )
+    const session = Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
+    yield* PageEvents.waking(session.wake)
     const release = Effect.andThen(Effect.ignoreCause(Handle.shut(conversation, true)), Fiber.await(running))
     yield* Effect.addFinalizer(() => release)
-    return Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
+    return session
   })
 
 /** How the session ended, given how its supervisor did. */
@@ -301,7 +301,7 @@ const verdict = (
   const reason = Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), (error) => error.reason))
   const isSaid = conversation.isSaid && reason?._tag === "SessionLost"
   const isNormal =
-    reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.outbox.unacknowledged === 0
+    reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }
 

@@ -38,7 +38,8 @@ export const provide = <A, R>({ decode, encode }: Codec<A, R>, services: Context
   decode: (batch) => Effect.provideContext(decode(batch), services)
 })
 
-const make = (schema: Schema.Constraint | undefined): Codec<unknown, unknown> => {
+/** The codec of a Schema, or of bytes. */
+export const make = (schema: Schema.Constraint | undefined): Codec<unknown, unknown> => {
   if (schema === undefined) return bytes
   const json = Schema.fromJsonString(Schema.toCodecJson(schema))
   const encodeOne = Schema.encodeUnknownEffect(json)

@@ -3,16 +3,24 @@
  * and to the incarnation of the moment. Plain calls over explicit state; whatever waits is an `Effect.callback` whose
  * `resume` is kept and called once.
  */
-import { Peer } from "@holdfast/protocol"
+import { type Channel, type Openings, Peer } from "@holdfast/protocol"
 import type { Frame } from "@holdfast/protocol"
-import { Deferred, Duration, Effect, Exit, Option } from "effect"
-import type { Clock } from "effect"
-import { Closed, type ConnectionError, make as connectionError, type SessionLost } from "../ConnectionError.ts"
+import { Duration, Effect, Exit, Latch, Option } from "effect"
+import type { Clock, Deferred } from "effect"
+import {
+  ChannelRefused,
+  ChannelReset,
+  type ConnectionError,
+  GoneAway,
+  make as connectionError,
+  type SessionLost
+} from "../ConnectionError.ts"
 import { monotonicMillis } from "../Patience.ts"
 import type { Policy } from "../Policy.ts"
 import type { State } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
-import { type Budget, type LossPoint, Outbox } from "./outbox.ts"
+import { Flow } from "./flow.ts"
+import type { Budget, Limits, LossPoint } from "./outbox.ts"
 
 /** A `Close` frame. */
 export type LastWord = Omit<Frame.Close, "_tag">
@@ -34,6 +42,7 @@ export interface Options {
   readonly clock: Clock.Clock
   readonly policy: Policy
   readonly limits: Peer.Limits
+  readonly side: Openings.Side
   readonly bulletin: Bulletin
   /** A budget that several conversations share. */
   readonly budget?: Budget | undefined
@@ -44,12 +53,12 @@ export interface Options {
 export class Conversation {
   peer: Peer.Peer
   policy: Policy
-  readonly outbox: Outbox
+  /** The session's own messages. */
+  readonly main: Flow
+  /** One for each channel, the main one included. */
+  readonly flows = new Map<Channel.Channel, Flow>()
   readonly clock: Clock.Clock
   readonly bulletin: Bulletin
-  /** Completed once, when the session is over. */
-  readonly ended: Deferred.Deferred<void, ConnectionError> = Deferred.makeUnsafe()
-  exit: Exit.Exit<void, ConnectionError> | undefined
   attachment: Attachment | undefined
   roundTripTime: Option.Option<Duration.Duration> = Option.none()
   /** The other side goes away; set until everything that was sent is taken. */
@@ -61,26 +70,26 @@ export class Conversation {
   isClosing = false
   /** There is a session on the other side that has to be told when this one ends. */
   isEstablished = false
+  /** Channels that the other side has opened and nobody has asked for. */
+  incoming: Array<Flow> = []
+  /** Open while there are some, or never will be again. */
+  readonly hasIncoming = Latch.makeUnsafe(false)
+  /** Open while channels may be opened, or never will be again. */
+  readonly mayOpen = Latch.makeUnsafe(false)
 
   private readonly options: Options
+  private keptBytes = 0
   private heldBytes = 0
-  private arrival: (() => void) | undefined
-  private lookouts: Array<() => void> = []
+  /** Channels of which messages expire. */
+  private readonly expiring = new Set<Flow>()
 
   constructor(options: Options) {
     this.options = options
     this.clock = options.clock
     this.policy = options.policy
     this.bulletin = options.bulletin
-    this.peer = new Peer.Peer(options.limits)
-    this.outbox = new Outbox({
-      policy: () => this.policy,
-      messageBytesMax: options.limits.messageBytesMax,
-      budget: options.budget,
-      peer: this.peer,
-      held: () => this.account(),
-      accepted: () => this.attachment?.work()
-    })
+    this.peer = new Peer.Peer(options.limits, options.side)
+    this.main = this.flow(this.peer.main, () => ({ ...this.policy.backlog, expiresAfterMillis: Infinity }))
   }
 
   /** Monotonic milliseconds. */
@@ -88,59 +97,84 @@ export class Conversation {
     return monotonicMillis(this.clock)
   }
 
+  get exit(): Exit.Exit<void, ConnectionError> | undefined {
+    return this.main.exit
+  }
+
+  /** Completed once, when the session is over. */
+  get ended(): Deferred.Deferred<void, ConnectionError> {
+    return this.main.ended
+  }
+
+  /** Messages of ours, on all channels, that are not yet taken. */
+  get unacknowledged(): number {
+    let messages = 0
+    for (const { outbox } of this.flows.values()) messages += outbox.unacknowledged
+    return messages
+  }
+
+  /** Messages of theirs, on all channels, that have arrived and are not taken. */
+  get untaken(): number {
+    let messages = 0
+    for (const { receive } of this.flows.keys()) messages += receive.untakenCount
+    return messages
+  }
+
   /** Everything was taken, ours and what arrived. */
   get isSettled(): boolean {
-    return this.isAcknowledged && this.peer.receive.untakenCount === 0
+    return this.isAcknowledged && this.untaken === 0
   }
 
   /** Everything of ours was taken, and the other side, if there is one, knows that it was all. */
   get isAcknowledged(): boolean {
-    return this.outbox.isAcknowledged || (!this.isEstablished && this.outbox.unacknowledged === 0)
+    for (const { outbox } of this.flows.values()) {
+      if (!outbox.isAcknowledged && (this.isEstablished || outbox.unacknowledged > 0)) return false
+    }
+    return true
   }
 
   /** Closing, and nothing is left that another link could help with. */
   get isSaid(): boolean {
-    const { receive } = this.peer
-    return (
-      this.lastWord !== undefined || (this.isClosing && this.outbox.unacknowledged === 0 && receive.untakenCount === 0)
-    )
+    return this.lastWord !== undefined || (this.isClosing && this.unacknowledged === 0 && this.untaken === 0)
   }
 
-  // ---- receiving
+  // ---- channels
 
-  /** The next messages, `undefined` when the other direction has ended. Those handed out before count as taken. */
-  get pull(): Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError> {
+  /** Opens a channel. Waits for the first link of the session; after that, the other side is not asked. */
+  open(name: string, limits: () => Limits): Effect.Effect<Flow, ConnectionError> {
     return Effect.suspend(() => {
-      const { receive } = this.peer
-      const batch = receive.hand()
-      this.taken()
-      if (batch !== undefined) return Effect.succeed(batch)
-      if (receive.ended) return Effect.undefined
-      if (this.exit !== undefined) return Effect.fail(this.failure())
-      return Effect.callback<void>((resume) => {
-        this.arrival = () => resume(Effect.void)
-        return Effect.sync(() => {
-          this.arrival = undefined
-        })
-      }).pipe(Effect.andThen(this.pull))
+      const refused = this.exit === undefined ? this.main.outbox.refusing : this.failure()
+      if (refused !== undefined) return Effect.fail(refused)
+      if (!this.isEstablished) return Effect.andThen(this.mayOpen.await, this.open(name, limits))
+      const channel = this.peer.openChannel(name)
+      if (channel !== undefined) {
+        this.attachment?.work()
+        return Effect.succeed(this.flow(channel, limits))
+      }
+      const detail = `${this.peer.openCount} channels are open, and the other side takes no more (its limits.channelsMax)`
+      return Effect.fail(connectionError(new ChannelRefused({ channel: name, detail })))
     })
   }
 
-  /** The consumer is done with one message. */
-  take(): void {
-    this.peer.receive.take(1)
-    this.taken()
+  /** Ends both directions of a channel at once. */
+  reset(flow: Flow, code: ChannelReset["code"], detail: string): void {
+    if (flow === this.main || flow.exit !== undefined) return
+    this.peer.reset(flow.channel, code, detail)
+    this.endFlow(flow, wasReset(flow, code, detail, "us"))
+    this.attachment?.work()
   }
 
-  /** The consumer declines one message, and the other side is told. */
-  reject(): void {
-    this.peer.receive.reject()
-    this.taken()
+  /** Nobody uses a channel any more: what was accepted still goes, and what arrives is not waited for. */
+  abandon(flow: Flow): void {
+    if (flow.exit !== undefined) return
+    flow.isAbandoned = true
+    flow.outbox.end()
+    this.endAbandoned(flow)
   }
 
-  /** The consumer stops; what it has not taken goes to the next one. */
-  giveBack(): void {
-    this.peer.receive.giveBack()
+  /** Messages of the flow may expire. */
+  expires(flow: Flow): void {
+    this.expiring.add(flow)
   }
 
   // ---- what incarnations tell
@@ -148,29 +182,40 @@ export class Conversation {
   /** Looks at what the last input has brought. Returns what only the incarnation can act on. */
   received(): Peer.Facts {
     const facts = this.peer.facts()
-    for (const number of facts.rejected) {
-      this.outbox.declined(number)
+    for (const channel of facts.opened) this.incoming.push(this.flow(channel, this.acceptedLimits))
+    if (this.incoming.length > 0) this.hasIncoming.openUnsafe()
+    for (const { channel, ordinal } of facts.rejected) {
+      this.flows.get(channel)?.outbox.declined(ordinal)
       this.bulletin.event({ _tag: "Declined", count: 1 })
     }
     if (facts.closed) this.lastWordConfirmed = true
-    this.account()
-    if (facts.taken) {
-      if (this.isClosing) this.publish(this.closing)
-      this.outbox.taken()
+    this.account(this.main)
+    if (facts.taken.length > 0 && this.isClosing) this.publish(this.closing)
+    for (const channel of facts.arrived) this.changed(channel, (flow) => flow.arrived())
+    for (const channel of facts.taken) this.changed(channel, (flow) => flow.outbox.taken())
+    for (const { channel, code, detail } of facts.reset) {
+      this.changed(channel, (flow) => this.endFlow(flow, wasReset(flow, code, detail, "peer")))
     }
-    if (facts.arrived) this.wakeConsumer()
-    this.look()
+    for (const channel of facts.finished) this.changed(channel, (flow) => this.endFlow(flow, Exit.void))
+    this.main.look()
     return facts
+  }
+
+  /** Skips what has come too late to be handed to the link. */
+  expire(): void {
+    for (const { outbox } of this.expiring) outbox.expire()
   }
 
   /** The other side goes away, and everything that concerns it is done. */
   get isDrained(): boolean {
-    const { receive, send } = this.peer
-    return this.goingAway !== undefined && send.isDrained && receive.taken >= this.goingAway.end
+    const { openCount, receive, send } = this.peer
+    return this.goingAway !== undefined && openCount === 0 && send.isDrained && receive.taken >= this.goingAway.end
   }
 
   attach(attachment: Attachment): void {
     this.attachment = attachment
+    this.isEstablished = true
+    this.mayOpen.openUnsafe()
   }
 
   detach(attachment: Attachment): void {
@@ -186,21 +231,24 @@ export class Conversation {
   }
 
   private get closing(): State {
-    return { _tag: "Closing", unacknowledged: this.outbox.unacknowledged }
+    return { _tag: "Closing", unacknowledged: this.unacknowledged }
   }
 
   // ---- changing over to another session of the other side
 
   /** The earlier session was drained: what was not sent goes first in the next one. */
   renew(): void {
-    this.outbox.renew(this.replacePeer())
-    this.look()
+    this.replacePeer(connectionError(new GoneAway({ retryAfter: Option.none() })))
+    this.main.outbox.renew(this.peer.main)
+    this.main.look()
   }
 
-  /** The earlier session is lost, and the next one begins with `first`. */
+  /** The earlier session is lost, with all its channels, and the next one begins with `first`. */
   restart(lost: SessionLost, point: LossPoint, first: ReadonlyArray<Uint8Array>): void {
-    this.outbox.restart(this.replacePeer(), point, connectionError(lost), first)
-    this.look()
+    const error = connectionError(lost)
+    this.replacePeer(error)
+    this.main.outbox.restart(this.peer.main, point, error, first)
+    this.main.look()
   }
 
   // ---- ending
@@ -208,92 +256,138 @@ export class Conversation {
   /** This side goes away: the other one is to finish what was begun and to come back elsewhere. */
   depart(error: ConnectionError, retryAfterMillis: number): void {
     if (this.exit !== undefined || this.isClosing) return
-    this.outbox.refuse(error)
+    this.main.outbox.refuse(error)
+    this.endChannels(error)
     this.peer.goAway(retryAfterMillis)
     this.attachment?.work()
   }
 
   /** Waits for what `check` sees; it looks whenever something was taken or arrived, and when the session is over. */
   awaitFact(check: () => boolean): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
-      const isDue = () => this.exit !== undefined || check()
-      if (isDue()) return resume(Effect.void)
-      const lookout = () => {
-        if (!isDue()) return
-        this.lookouts = this.lookouts.filter((other) => other !== lookout)
-        resume(Effect.void)
-      }
-      this.lookouts.push(lookout)
-      return Effect.sync(() => {
-        this.lookouts = this.lookouts.filter((other) => other !== lookout)
-      })
-    })
+    return this.main.awaitFact(check)
   }
 
   /** The other side goes away. A session that is closing anyway goes on closing. */
   leave(goAway: Frame.GoAway): void {
     if (this.isClosing) return
+    const retryAfter = Duration.millis(goAway.retryAfterMillis)
     this.goingAway = goAway
     this.peer.send.stop()
-    this.bulletin.event({ _tag: "GoingAway", retryAfter: Duration.millis(goAway.retryAfterMillis) })
+    this.endChannels(connectionError(new GoneAway({ retryAfter: Option.some(retryAfter) })))
+    this.bulletin.event({ _tag: "GoingAway", retryAfter })
+  }
+
+  /** Accepts no more, on no channel. */
+  end(): void {
+    for (const { outbox } of this.flows.values()) outbox.end()
   }
 
   /** The session is over. Everything that is pending settles; the first call decides. */
   finish(exit: Exit.Exit<void, ConnectionError>, lastWord?: LastWord): void {
     if (this.exit !== undefined) return
-    this.exit = exit
-    this.account()
-    const failure = this.failure()
+    const failure = this.main.failure(exit)
     this.attachment?.end(failure, lastWord)
     this.bulletin.state({ _tag: "Closed", exit })
     this.bulletin.event({ _tag: "Closed", exit })
-    this.outbox.fail(failure)
-    this.wakeConsumer()
-    this.look()
+    this.main.finish(exit)
+    for (const flow of [...this.flows.values()]) if (flow !== this.main) this.endFlow(flow, Exit.fail(failure))
+    this.hasIncoming.openUnsafe()
+    this.mayOpen.openUnsafe()
     this.options.onFinish?.(exit)
-    Deferred.doneUnsafe(this.ended, exit)
   }
 
   /** What operations fail with after the end. */
   failure(): ConnectionError {
-    const error = this.exit === undefined ? Option.none() : Exit.findErrorOption(this.exit)
-    return Option.getOrElse(error, () => this.outbox.refusing ?? connectionError(new Closed()))
+    return this.main.failure()
+  }
+
+  private flow(channel: Channel.Channel, limits: () => Limits): Flow {
+    const flow: Flow = new Flow({
+      channel,
+      limits,
+      messageBytesMax: this.options.limits.messageBytesMax,
+      budget: this.options.budget,
+      now: () => this.now(),
+      accepted: () => {
+        this.peer.ready(flow.channel)
+        this.attachment?.work()
+      },
+      skipped: (count) => this.bulletin.event({ _tag: "Skipped", channel: channel.name, count }),
+      taken: (flow) => this.taken(flow),
+      account: (flow) => this.account(flow)
+    })
+    this.flows.set(channel, flow)
+    return flow
+  }
+
+  /** Of a channel that nobody has accepted yet. */
+  private readonly acceptedLimits = (): Limits => ({ ...this.policy.backlog, expiresAfterMillis: Infinity })
+
+  private changed(channel: Channel.Channel, change: (flow: Flow) => void): void {
+    const flow = this.flows.get(channel)
+    if (flow === undefined) return
+    this.account(flow) // first: what is freed is room for whoever waits
+    change(flow)
+    if (flow !== this.main) flow.look()
+    this.endAbandoned(flow)
+  }
+
+  private endAbandoned(flow: Flow): void {
+    if (!flow.isAbandoned || flow.exit !== undefined || !flow.outbox.isAcknowledged) return
+    if (!flow.channel.receive.isFinished) this.reset(flow, "Abandoned", "nobody takes what comes on it")
+  }
+
+  private endFlow(flow: Flow, exit: Exit.Exit<void, ConnectionError>): void {
+    if (flow !== this.main) this.flows.delete(flow.channel)
+    this.expiring.delete(flow)
+    this.incoming = this.incoming.filter((other) => other !== flow)
+    flow.finish(exit)
+  }
+
+  private endChannels(error: ConnectionError): void {
+    for (const flow of this.flows.values()) if (flow !== this.main) flow.outbox.end(error)
   }
 
   /** Tells the shared budget what is held now. */
-  private account(): void {
+  private account(flow: Flow): void {
     const { budget } = this.options
     if (budget === undefined) return
-    const { receive, send } = this.peer
-    const held = this.exit === undefined ? send.keptBytes + receive.received - receive.taken : 0
-    const moreBytes = held - this.heldBytes
-    this.heldBytes = held // first: whoever waits for what is freed may come back here
-    budget.held(moreBytes)
+    const keptBytes = flow.exit === undefined ? flow.channel.send.keptBytes : 0
+    this.keptBytes += keptBytes - flow.keptBytes
+    flow.keptBytes = keptBytes
+    const heldBytes = this.exit === undefined ? this.keptBytes + this.peer.untakenBytes : 0
+    const moreBytes = heldBytes - this.heldBytes
+    this.heldBytes = heldBytes // first: whoever waits for what is freed may come back here
+    if (moreBytes !== 0) budget.held(moreBytes)
   }
 
-  private taken(): void {
-    this.account()
+  private taken(flow: Flow): void {
+    this.peer.took(flow.channel)
+    this.account(flow)
     if (this.peer.hasWork) this.attachment?.work()
     else if (this.peer.hasNews) this.attachment?.news()
-    this.look()
+    if (flow !== this.main) flow.look()
+    this.main.look()
   }
 
-  private wakeConsumer(): void {
-    const arrival = this.arrival
-    this.arrival = undefined
-    arrival?.()
-  }
-
-  private look(): void {
-    for (const lookout of this.lookouts) lookout()
-  }
-
-  private replacePeer(): Peer.Peer {
+  private replacePeer(error: ConnectionError): void {
     const { receive } = this.peer
-    this.peer = new Peer.Peer(this.options.limits)
+    for (const flow of [...this.flows.values()]) if (flow !== this.main) this.endFlow(flow, Exit.fail(error))
+    this.flows.clear()
+    this.peer = new Peer.Peer(this.options.limits, this.options.side)
     this.peer.receive.adopt(receive)
+    this.main.channel = this.peer.main
+    this.flows.set(this.peer.main, this.main)
     this.goingAway = undefined
     this.isEstablished = false
-    return this.peer
+    this.mayOpen.closeUnsafe()
   }
 }
+
+const wasReset = (
+  { channel }: Flow,
+  code: ChannelReset["code"],
+  detail: string,
+  by: ChannelReset["by"]
+): Exit.Exit<never, ConnectionError> =>
+  Exit.fail(connectionError(new ChannelReset({ channel: channel.name, code, detail, by })))

@@ -12,4 +12,4 @@ export const destroyOf = (link: Link, writer: Socket.Writer, scope: Scope.Scope)
     .pipe(Effect.ignoreCause, Effect.forkIn(scope, { startImmediately: true }), Effect.asVoid)
 
 /** A private WebSocket close code, so that the peer does not take it for an orderly end. TCP has no codes. */
-const destroyCode = 4000
+export const destroyCode = 4000

@@ -32,12 +32,19 @@ export interface Options<Send, Receive> {
 export interface Dialogue<Send, Receive> {
   /** Hands a message over before any of the application's. */
   readonly send: (item: Item<Send>) => void
+  /** Asks, behind what was sent so far, and waits for the answer. */
+  readonly ping: Effect.Effect<void>
   /** The next message, before any is the application's. */
   readonly receive: Effect.Effect<Receive, ConnectionError.ConnectionError>
   /** Fails when the link has ended. */
   readonly failure: Effect.Effect<never, ConnectionError.ConnectionError>
   /** From here on the application's messages flow. Never succeeds. */
   readonly run: (incarnation: number) => Effect.Effect<never, ConnectionError.ConnectionError>
+}
+
+/** A ping, and whoever waits for its answer. */
+interface Asking {
+  readonly answered?: (() => void) | undefined
 }
 
 /** What goes out before messages. A ping gets its bytes when it is written, in order with all else. */
@@ -51,8 +58,8 @@ export const begin = Effect.fnUntraced(function* <Send, Receive>(options: Option
   const verdict = Deferred.makeUnsafe<never, ConnectionError.ConnectionError>()
 
   const control: Array<Control> = []
-  const first: Array<Item<Send>> = []
-  const pings: Array<{ readonly position: number; readonly at: number }> = []
+  const first: Array<Item<Send> | Asking> = []
+  const pings: Array<Asking & { readonly position: number; readonly at: number }> = []
   const opening = new Inbox<Receive>(exchange.readAheadBytesMax)
   let watchdog: Watchdog.Watchdog | undefined
   let picture: Picture | undefined
@@ -79,8 +86,12 @@ export const begin = Effect.fnUntraced(function* <Send, Receive>(options: Option
       answersBytes -= entry.answer.length
       return entry.answer
     }
+    return bytesOfPing({})
+  }
+
+  const bytesOfPing = ({ answered }: Asking): Uint8Array => {
     const bytes = speech.ping!()
-    pings.push({ position: handedBytes, at: exchange.now() })
+    pings.push({ position: handedBytes, at: exchange.now(), answered })
     return bytes
   }
 
@@ -96,10 +107,12 @@ export const begin = Effect.fnUntraced(function* <Send, Receive>(options: Option
       if (!("ping" in entry) || entry.ping === "probe") isHeartbeat = false
       append(bytesOf(entry))
     }
-    for (const item of first.splice(0)) {
+    for (const entry of first.splice(0)) {
       isHeartbeat = false
-      append(item.bytes)
-      speech.said?.(item.message)
+      if ("message" in entry) {
+        append(entry.bytes)
+        speech.said?.(entry.message)
+      } else append(bytesOfPing(entry))
     }
     if (!isUp || chunks.length > 0) return { chunks, isHeartbeat }
     for (const item of backlog.hand(writeBytesMax)) {
@@ -187,6 +200,7 @@ export const begin = Effect.fnUntraced(function* <Send, Receive>(options: Option
         if (ping === undefined) return
         exchange.roundTripTime = Option.some(Duration.millis(exchange.now() - ping.at))
         if (settles === "by ping") backlog.arrived(ping.position)
+        ping.answered?.()
         picture?.publish()
       },
       answer: (bytes) => {
@@ -285,11 +299,16 @@ export const begin = Effect.fnUntraced(function* <Send, Receive>(options: Option
   )
   yield* Effect.forkScoped(judged(read))
   yield* Effect.forkScoped(judged(write))
+  const sendFirst = (entry: Item<Send> | Asking) => {
+    first.push(entry)
+    work.openUnsafe()
+  }
   const dialogue: Dialogue<Send, Receive> = {
-    send: (item) => {
-      first.push(item)
-      work.openUnsafe()
-    },
+    send: sendFirst,
+    ping: Effect.callback<void>((resume) => {
+      if (speech.ping === undefined) return resume(Effect.die(new TypeError("this dialect has no ping to send")))
+      sendFirst({ answered: () => resume(Effect.void) })
+    }),
     receive: opening.next,
     failure: Deferred.await(verdict),
     run: (incarnation) => Effect.scoped(run(incarnation))

@@ -2,7 +2,7 @@
  * One life of a session's link after the handshake: read, write, acknowledge and watch, racing until one of them ends
  * it. Only `write` touches the link; everything else makes plain calls.
  */
-import type { Decoder, Frame, Peer } from "@holdfast/protocol"
+import type { Channel, Decoder, Frame, Peer } from "@holdfast/protocol"
 import { Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ConnectionError from "../ConnectionError.ts"
@@ -10,6 +10,8 @@ import * as Patience from "../Patience.ts"
 import type { Opened, Up } from "../Session.ts"
 import * as Watchdog from "../Watchdog.ts"
 import type { Attachment, Conversation, LastWord } from "./conversation.ts"
+import type { Flow } from "./flow.ts"
+import { Pace } from "./pace.ts"
 import { violated, type Wire } from "./wire.ts"
 
 /** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
@@ -67,13 +69,14 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     detectors: options.detectors
   })
   const frames = Patience.watch({ patience: options.frame, anchor: undefined })
-  const writer = waker(() => peer.hasWork || isOver)
+  const pace = new Pace(peer.movedBytes, conversation.now())
+  const roomBytes = () => Math.min(writeBytesMax, pace.bytesMax - peer.outstandingBytes)
+  const writer = waker(() => peer.hasControl || isOver || (peer.hasData && roomBytes() > 0))
   const acknowledger = waker(() => peer.hasNews && !isWriting)
 
   const moved = () => {
-    const { received, sent } = peer.send
-    watchdog.moved(received, sent - received)
-    up.flow(peer)
+    watchdog.moved(peer.movedBytes, peer.outstandingBytes)
+    up.flow()
   }
 
   const answered = (facts: Peer.Facts): ConnectionError.ConnectionError | undefined => {
@@ -87,6 +90,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
 
   const digest = Effect.suspend(() => {
     const ended = answered(conversation.received())
+    pace.arrived(peer.movedBytes, conversation.now())
     moved()
     if (peer.hasWork) writer.signal()
     else if (peer.hasNews) acknowledger.signal()
@@ -121,9 +125,13 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       yield* writer.wait
       yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
       if (isOver) return
-      const written = peer.write(writeBytesMax)
+      conversation.expire()
+      const written = peer.write(Math.max(0, roomBytes()))
       if (written === undefined) continue
       watchdog.sent(written.isHeartbeat)
+      if (written.dataBytes > 0) {
+        pace.handed(peer.movedBytes + peer.outstandingBytes, conversation.now(), !peer.hasData)
+      }
       moved()
       isWriting = true
       yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
@@ -132,9 +140,19 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     }
   })
 
+  let tunedAt = conversation.now()
+  /** Windows follow what the application takes in one round trip. */
+  const tune = () => {
+    const now = conversation.now()
+    if (now - tunedAt < Option.match(conversation.roundTripTime, { onNone: () => 0, onSome: Duration.toMillis })) return
+    tunedAt = now
+    peer.tune()
+  }
+
   const acknowledge = Effect.gen(function* () {
     while (true) {
       yield* acknowledger.wait
+      tune()
       peer.announce()
       writer.signal()
       yield* Effect.sleep(acknowledgeInterval)
@@ -151,7 +169,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   const attachment: Attachment = {
     work: () => {
       writer.signal()
-      up.flow(peer)
+      up.flow()
     },
     news: acknowledger.signal,
     end: (error, word) => {
@@ -177,7 +195,6 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   }
   if (conversation.exit !== undefined) return yield* conversation.failure()
   conversation.attach(attachment)
-  conversation.isEstablished = true
   yield* Effect.addFinalizer(() => Effect.sync(() => conversation.detach(attachment)))
   if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
   peer.announce()
@@ -292,11 +309,12 @@ const waker = (isDue: () => boolean) => {
 
 /** The picture of this incarnation, published whenever it changes. */
 const picture = ({ conversation, incarnation, opened }: Options) => {
+  const { peer } = conversation
   const wall = () => conversation.clock.currentTimeMillisUnsafe()
   const since = wall()
   let stalledSince: number | undefined
-  let creditAwaitedSince: number | undefined
-  let consumerSlowSince: number | undefined
+  const credit = waitingOn(conversation, peer.awaitingCredit, "creditAwaitedSince")
+  const consumer = waitingOn(conversation, peer.full, "consumerSlowSince")
 
   const publish = () => {
     const state: Up = {
@@ -306,8 +324,10 @@ const picture = ({ conversation, incarnation, opened }: Options) => {
       since,
       roundTripTime: conversation.roundTripTime,
       stalledSince: Option.fromUndefinedOr(stalledSince),
-      creditAwaitedSince: Option.fromUndefinedOr(creditAwaitedSince),
-      consumerSlowSince: Option.fromUndefinedOr(consumerSlowSince)
+      creditAwaitedSince: Option.fromUndefinedOr(credit.first()?.creditAwaitedSince),
+      creditAwaitedOn: Option.fromUndefinedOr(credit.first()?.channel.name),
+      consumerSlowSince: Option.fromUndefinedOr(consumer.first()?.consumerSlowSince),
+      consumerSlowOn: Option.fromUndefinedOr(consumer.first()?.channel.name)
     }
     conversation.publish(state)
   }
@@ -321,18 +341,39 @@ const picture = ({ conversation, incarnation, opened }: Options) => {
       stalledSince = at
       publish()
     },
-    flow: ({ receive, send }: Peer.Peer) => {
-      const isAwaitingCredit = send.isWaitingForCredit
-      const isConsumerSlow = receive.received >= receive.limit
-      if (
-        isAwaitingCredit === (creditAwaitedSince !== undefined) &&
-        isConsumerSlow === (consumerSlowSince !== undefined)
-      ) {
-        return
+    flow: () => {
+      const isOther = credit.look(wall)
+      if (consumer.look(wall) || isOther) publish()
+    }
+  }
+}
+
+/** Channels that wait for something, and since when. Almost always there are none. */
+const waitingOn = (
+  { flows }: Conversation,
+  channels: ReadonlySet<Channel.Channel>,
+  since: "creditAwaitedSince" | "consumerSlowSince"
+) => {
+  const waiting = new Set<Flow>()
+  const first = (): Flow | undefined => waiting.values().next().value
+  return {
+    first,
+    /** Whether another one is the first now. */
+    look: (wall: () => number): boolean => {
+      if (channels.size === 0 && waiting.size === 0) return false
+      const before = first()
+      for (const flow of waiting) {
+        if (channels.has(flow.channel)) continue
+        flow[since] = undefined
+        waiting.delete(flow)
       }
-      creditAwaitedSince = isAwaitingCredit ? (creditAwaitedSince ?? wall()) : undefined
-      consumerSlowSince = isConsumerSlow ? (consumerSlowSince ?? wall()) : undefined
-      publish()
+      for (const channel of channels) {
+        const flow = flows.get(channel)
+        if (flow === undefined || waiting.has(flow)) continue
+        flow[since] = wall()
+        waiting.add(flow)
+      }
+      return first() !== before
     }
   }
 }

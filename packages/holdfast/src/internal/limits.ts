@@ -1,10 +1,28 @@
 /** Bounds of clients and servers: their defaults, and that they are bounds. */
+import type { Peer } from "@holdfast/protocol"
 import { Duration, Effect, Option } from "effect"
 import { PolicyError } from "../Policy.ts"
-import type { ServerLimits } from "../Session.ts"
+import type { ClientLimits, ServerLimits } from "../Session.ts"
 
-/** How much may arrive beyond what the application has taken, unless told otherwise. */
-export const windowBytesDefault = 1024 * 1024
+/** Bounds of what may arrive, unless told otherwise. */
+const defaults = {
+  windowBytes: 1024 * 1024,
+  channelWindowBytes: 65_536,
+  windowBytesMax: 8 * 1024 * 1024,
+  growthBytesMax: 16 * 1024 * 1024,
+  channelsMax: 1024
+} as const
+
+/** The bounds of a side. A window that is larger than the bound of its growth does not grow. */
+export const ofPeer = (limits: ClientLimits, messageBytesMax: number): Peer.Limits => ({
+  windowBytes: limits.windowBytes ?? defaults.windowBytes,
+  channelWindowBytes: limits.channelWindowBytes ?? defaults.channelWindowBytes,
+  windowBytesMax: limits.windowBytesMax ?? defaults.windowBytesMax,
+  growthBytes: limits.growthBytesMax ?? defaults.growthBytesMax,
+  channelsMax: limits.channelsMax ?? defaults.channelsMax,
+  messageBytesMax,
+  frameBytesMax: frameBytesCut
+})
 
 /** Messages are cut into frames of this size, so that a heartbeat never waits behind more. */
 export const frameBytesCut = 16_384
@@ -29,7 +47,7 @@ export const check = ({ frame: _patience, ...limits }: ServerLimits): Effect.Eff
         ? []
         : [`limits.${name} is not a Duration that is not negative`]
     }
-    const min = name === "windowBytes" ? windowBytesMin : 1
+    const min = minima[name] ?? 1
     return typeof value === "number" && value >= min ? [] : [`limits.${name} is not a number of at least ${min}`]
   })
   if (faults.length === 0) return Effect.void
@@ -38,5 +56,10 @@ export const check = ({ frame: _patience, ...limits }: ServerLimits): Effect.Eff
 
 const durations: ReadonlySet<string> = new Set(["resumeWindow", "retryAfter", "goAwaySpread"])
 
-/** The longest header of a record must fit. */
-const windowBytesMin = 8
+/** The longest header of a record must fit. No channels, and no growth, are bounds as well. */
+const minima: { readonly [name: string]: number } = {
+  windowBytes: 8,
+  channelWindowBytes: 8,
+  growthBytesMax: 0,
+  channelsMax: 0
+}

@@ -1,7 +1,7 @@
 /**
  * Metrics and logs of a session or a connection, made from its events and from nothing else.
  */
-import { Effect, Metric, Stream } from "effect"
+import { Duration, Effect, Metric, Stream } from "effect"
 import type * as Connection from "../Connection.ts"
 import type { SessionEvent } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
@@ -50,6 +50,7 @@ const recordConnection = (event: Connection.ConnectionEvent, attributes: Attribu
     case "Ended":
     case "Asked":
     case "Closed":
+    case "Retrying":
       return record(event, attributes)
     default:
       return Effect.logDebug(event._tag)
@@ -74,6 +75,10 @@ const record = (event: SessionEvent, attributes: Attributes) => {
       return Effect.andThen(
         Effect.logDebug(`incarnation ${event.incarnation} ended: ${event.error.message}`),
         count(ended, { reason: event.error.reason._tag })
+      )
+    case "Retrying":
+      return Effect.logDebug(
+        `tries again in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(event.delay))))}: ${event.error.message}`
       )
     case "Asked":
       return count(asked, { detector: event.detector })

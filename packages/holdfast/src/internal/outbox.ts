@@ -1,18 +1,20 @@
 /**
- * Our direction of a conversation, as the application sees it: who waits for room, and who waits until something was
- * taken. Messages are counted over the life of the session (ordinals), whatever peer carries them.
+ * Our direction of a channel, as the application sees it: who waits for room, and who waits until something was taken.
+ * Messages are counted over the life of the channel (ordinals), whatever peer carries it.
  */
-import { type Peer, SendWindow } from "@holdfast/protocol"
-import { Effect } from "effect"
+import { type Channel, SendWindow } from "@holdfast/protocol"
+import { type Duration, Effect } from "effect"
 import {
   BacklogExceeded,
   Closed,
   type ConnectionError,
   make as connectionError,
   MessageRejected,
+  MessageSkipped,
   MessageTooLarge
 } from "../ConnectionError.ts"
-import type { Policy } from "../Policy.ts"
+import * as Patience from "../Patience.ts"
+import type { Backlog } from "../Policy.ts"
 
 type Resume = (effect: Effect.Effect<void, ConnectionError>) => void
 
@@ -22,6 +24,8 @@ interface Sending {
   next: number
   /** It goes on to wait until its message was taken. */
   readonly isDelivery: boolean
+  /** Called when all of it was accepted. */
+  readonly accepted: (() => void) | undefined
   readonly resume: Resume
 }
 
@@ -41,15 +45,27 @@ export interface Budget {
   readonly onFreed: (retry: () => void) => void
 }
 
+/** How much may be kept, and what becomes of what does not fit or comes too late. */
+export interface Limits extends Omit<Backlog, "whenFull"> {
+  /** `"dropOldest"`: the oldest of those that were not handed to a link yet. */
+  readonly whenFull: Backlog["whenFull"] | "dropOldest"
+  /** A message that was not handed to a link within so many milliseconds is skipped. */
+  readonly expiresAfterMillis: number
+}
+
 export interface Options {
-  readonly policy: () => Policy
+  readonly limits: () => Limits
   readonly messageBytesMax: number
   readonly budget?: Budget | undefined
-  readonly peer: Peer.Peer
+  readonly channel: Channel.Channel
+  /** Monotonic milliseconds. */
+  readonly now: () => number
   /** A message was accepted: more bytes are held. */
   readonly held: () => void
   /** There is more to send. */
   readonly accepted: () => void
+  /** So many messages are not sent at all. */
+  readonly skipped: (count: number) => void
 }
 
 export class Outbox {
@@ -57,7 +73,7 @@ export class Outbox {
   refusing: ConnectionError | undefined
   /** The session is over; what is not taken by now never will be known to be. */
   private failed: ConnectionError | undefined
-  private peer: Peer.Peer
+  private channel: Channel.Channel
   private readonly options: Options
   /** Records of earlier peers. */
   private takenBefore = 0
@@ -68,18 +84,18 @@ export class Outbox {
 
   constructor(options: Options) {
     this.options = options
-    this.peer = options.peer
+    this.channel = options.channel
   }
 
   /** Records of ours, the end included, that the other application is done with. */
   get takenCount(): number {
-    return this.takenBefore + this.peer.send.takenCount
+    return this.takenBefore + this.channel.send.takenCount
   }
 
   /** Messages of ours that are not yet taken. */
   get unacknowledged(): number {
     const records = this.acceptedCount - this.takenCount
-    return records > 0 && this.peer.send.ended ? records - 1 : records
+    return records > 0 && this.channel.send.ended ? records - 1 : records
   }
 
   /** Everything that was accepted was taken, the end included. */
@@ -110,10 +126,10 @@ export class Outbox {
     let isAccepted = false
     while (this.sending.length > 0) {
       const first = this.sending[0]!
-      const { isDelivery, messages, resume } = first
+      const { accepted, isDelivery, messages, resume } = first
       while (
         first.next < messages.length &&
-        this.hasRoom(1, SendWindow.SendWindow.recordBytes(messages[first.next]!.length))
+        this.makeRoom(1, SendWindow.SendWindow.recordBytes(messages[first.next]!.length))
       ) {
         this.accept(messages[first.next++]!)
         isAccepted = true
@@ -123,6 +139,7 @@ export class Outbox {
         break
       }
       this.sending.shift()
+      accepted?.()
       if (isDelivery) this.waiting.push({ until: this.acceptedCount, isDelivery, resume })
       else resume(Effect.void)
     }
@@ -131,7 +148,7 @@ export class Outbox {
 
   /** The policy has changed: there may be room, and what can never fit or may not wait any more is told. */
   policyReplaced(): void {
-    const { bytesMax, whenFull } = this.options.policy().backlog
+    const { bytesMax, whenFull } = this.options.limits()
     this.admit()
     const rest = ({ messages, next }: Sending) => messages.slice(next)
     const refused = this.sending.filter(
@@ -144,11 +161,11 @@ export class Outbox {
   }
 
   /** Accepts the end of our direction; later sends fail. */
-  end(): void {
-    if (this.peer.send.ended) return
-    this.peer.send.acceptEnd()
+  end(error = connectionError(new Closed())): void {
+    if (this.channel.send.ended) return
+    this.channel.send.acceptEnd()
     this.acceptedCount++
-    this.refuse(connectionError(new Closed()))
+    this.refuse(error)
     this.options.accepted()
   }
 
@@ -173,11 +190,15 @@ export class Outbox {
 
   /** The other application has declined the message that has this number among those of the present peer. */
   declined(number: number): void {
-    const until = this.takenBefore + number + 1
-    const found = this.waiting.find((waiting) => waiting.isDelivery && waiting.until === until)
-    if (found === undefined) return
-    this.waiting = this.waiting.filter((other) => other !== found)
-    found.resume(Effect.fail(connectionError(new MessageRejected({ detail: `message ${until - 1}` }))))
+    this.failDelivery(number, connectionError(new MessageRejected({ detail: `message ${number + this.takenBefore}` })))
+  }
+
+  /** Skips what has come too late to be sent. */
+  expire(): void {
+    const { send } = this.channel
+    if (send.expiresAt === Infinity) return
+    this.skipped(send.expire(this.options.now()))
+    this.admit()
   }
 
   /** More was taken: whoever waited for that goes on, and there is room. */
@@ -200,36 +221,36 @@ export class Outbox {
   }
 
   /** All that was sent is taken: what was not sent goes first with another peer, and whoever waits goes on waiting. */
-  renew(peer: Peer.Peer): void {
-    const { ended } = this.peer.send
-    const { notSent } = this.peer.send.outstanding()
+  renew(channel: Channel.Channel): void {
+    const { ended } = this.channel.send
+    const { notSent } = this.channel.send.outstanding()
     this.takenBefore = this.takenCount
-    this.peer = peer
-    for (const message of notSent) peer.send.accept(message)
-    if (ended) peer.send.acceptEnd()
+    this.channel = channel
+    for (const message of notSent) channel.send.accept(message)
+    if (ended) channel.send.acceptEnd()
   }
 
   /** What was accepted until now and not taken is lost; what is accepted from now on is not. */
   get lossPoint(): LossPoint {
-    return { accepted: this.acceptedCount, notSent: this.peer.send.outstanding().notSent.length }
+    return { accepted: this.acceptedCount, notSent: this.channel.send.outstanding().notSent.length }
   }
 
   /**
    * What was not taken at `point` is lost, and whoever waits for it is told. Another peer begins with `first` instead,
    * followed by what was accepted since.
    */
-  restart(peer: Peer.Peer, point: LossPoint, error: ConnectionError, first: ReadonlyArray<Uint8Array>): void {
-    const { ended } = this.peer.send
-    const since = this.peer.send.outstanding().notSent.slice(point.notSent)
+  restart(channel: Channel.Channel, point: LossPoint, error: ConnectionError, first: ReadonlyArray<Uint8Array>): void {
+    const { ended } = this.channel.send
+    const since = this.channel.send.outstanding().notSent.slice(point.notSent)
     const lost = this.waiting.filter(({ isDelivery, until }) => !isDelivery || until <= point.accepted)
     this.waiting = this.waiting.filter((waiting) => !lost.includes(waiting))
     this.takenBefore = point.accepted - first.length
     this.acceptedCount = point.accepted
-    this.peer = peer
-    for (const message of first) peer.send.accept(message)
+    this.channel = channel
+    for (const message of first) channel.send.accept(message)
     for (const message of since) this.accept(message)
     if (ended) {
-      peer.send.acceptEnd()
+      channel.send.acceptEnd()
       this.acceptedCount++
     }
     for (const { resume } of lost) resume(Effect.fail(error))
@@ -240,52 +261,103 @@ export class Outbox {
     return Effect.suspend(() => {
       const refused = this.refusing ?? this.unfit(messages)
       if (refused !== undefined) return Effect.fail(refused)
-      if (!isDelivery && this.sending.length === 0 && this.hasRoom(messages.length, sizeOf(messages))) {
+      if (!isDelivery && this.sending.length === 0 && this.makeRoom(messages.length, sizeOf(messages))) {
         for (const message of messages) this.accept(message)
         this.options.accepted()
         return Effect.void
       }
-      return Effect.callback<void, ConnectionError>((resume) => {
-        if (this.refusing !== undefined) return resume(Effect.fail(this.refusing))
-        const sending: Sending = { messages, next: 0, isDelivery, resume }
-        this.sending.push(sending)
-        this.admit()
-        return Effect.sync(() => {
-          this.forget(resume)
-          this.sending = this.sending.filter((other) => other !== sending)
-          this.admit() // those behind it may be smaller
-        })
+      return this.patient(messages, isDelivery)
+    })
+  }
+
+  /** Waits for room, as long as the policy has patience, and then perhaps until a message was taken. */
+  private patient(messages: ReadonlyArray<Uint8Array>, isDelivery: boolean): Effect.Effect<void, ConnectionError> {
+    const { expiresAfterMillis, patience } = this.options.limits()
+    const contenders: Array<Effect.Effect<void, ConnectionError>> = []
+    let accepted: (() => void) | undefined
+    if (patience !== "Infinity") {
+      const { rest, run } = Patience.watch({ patience, anchor: this.options.now() })
+      accepted = rest
+      contenders.push(Effect.flatMap(run, ({ missingFor }) => Effect.fail(this.full(messages, missingFor))))
+    }
+    // Whoever waits for one message learns in time that it is not sent at all.
+    if (isDelivery && expiresAfterMillis < Infinity) {
+      const expire = Effect.andThen(
+        Effect.sleep(expiresAfterMillis),
+        Effect.sync(() => this.expire())
+      )
+      contenders.push(Effect.andThen(expire, Effect.never))
+    }
+    const waiting = this.wait({ messages, next: 0, isDelivery, accepted })
+    return contenders.length === 0 ? waiting : Effect.raceAllFirst([waiting, ...contenders])
+  }
+
+  private wait(entry: Omit<Sending, "resume">): Effect.Effect<void, ConnectionError> {
+    return Effect.callback<void, ConnectionError>((resume) => {
+      if (this.refusing !== undefined) return resume(Effect.fail(this.refusing))
+      const sending: Sending = { ...entry, resume }
+      this.sending.push(sending)
+      this.admit()
+      return Effect.sync(() => {
+        this.forget(resume)
+        this.sending = this.sending.filter((other) => other !== sending)
+        this.admit() // those behind it may be smaller
       })
     })
   }
 
   /** What these messages cannot be sent for, at all or by a policy that does not wait. */
   private unfit(messages: ReadonlyArray<Uint8Array>): ConnectionError | undefined {
-    const { bytesMax, whenFull } = this.options.policy().backlog
+    const { bytesMax, whenFull } = this.options.limits()
     for (const message of messages) {
       const tooLarge = this.tooLarge(message)
       if (tooLarge !== undefined) return tooLarge
       if (SendWindow.SendWindow.recordBytes(message.length) > bytesMax) return this.full([message])
     }
-    if (whenFull === "wait") return undefined
+    if (whenFull !== "fail") return undefined
     return this.sending.length > 0 || !this.hasRoom(messages.length, sizeOf(messages)) ? this.full(messages) : undefined
   }
 
-  private full(messages: ReadonlyArray<Uint8Array>): ConnectionError {
-    const { bytesMax, messagesMax } = this.options.policy().backlog
+  private full(messages: ReadonlyArray<Uint8Array>, waitedFor?: Duration.Duration): ConnectionError {
+    const { bytesMax, messagesMax } = this.options.limits()
+    const { name, send } = this.channel
     return connectionError(
       new BacklogExceeded({
-        messages: this.peer.send.keptCount + messages.length,
-        bytes: this.peer.send.keptBytes + sizeOf(messages),
+        messages: send.keptCount + messages.length,
+        bytes: send.keptBytes + sizeOf(messages),
         messagesMax,
-        bytesMax
+        bytesMax,
+        ...(name === "" ? {} : { channel: name }),
+        ...(waitedFor === undefined ? {} : { waitedFor })
       })
     )
   }
 
+  /** Messages can be skipped while they wait in front of the stream; those that nobody may skip need not wait there. */
+  private get isSkipping(): boolean {
+    const { expiresAfterMillis, whenFull } = this.options.limits()
+    return whenFull === "dropOldest" || expiresAfterMillis < Infinity
+  }
+
+  /** Has room, if need be by skipping what is oldest. */
+  private makeRoom(messages: number, bytes: number): boolean {
+    if (this.hasRoom(messages, bytes)) return true
+    if (this.isSkipping) this.skipped(this.channel.send.expire(this.options.now()))
+    if (this.options.limits().whenFull !== "dropOldest") return this.hasRoom(messages, bytes)
+    while (!this.hasRoom(messages, bytes)) {
+      const ordinal = this.channel.send.skipOldest()
+      if (ordinal < 0) return messages === 1
+      this.skipped([ordinal])
+    }
+    return true
+  }
+
   private hasRoom(messages: number, bytes: number): boolean {
-    const { bytesMax, messagesMax } = this.options.policy().backlog
-    const { keptBytes, keptCount } = this.peer.send
+    const { bytesMax, messagesMax } = this.options.limits()
+    const { send } = this.channel
+    // What was handed over cannot be skipped any more, and is bounded by credit.
+    const keptCount = this.isSkipping ? send.queuedCount : send.keptCount
+    const keptBytes = this.isSkipping ? send.queuedBytes : send.keptBytes
     if (keptCount + messages > messagesMax || keptBytes + bytes > bytesMax) return false
     // Whoever keeps nothing may send one message, or handlers that answer could wait for each other's bytes for ever.
     const isOnlyOne = keptCount === 0 && messages === 1
@@ -293,9 +365,26 @@ export class Outbox {
   }
 
   private accept(message: Uint8Array): void {
-    this.peer.send.accept(message)
+    const { send } = this.channel
+    if (this.isSkipping) send.enqueue(message.slice(), this.options.now() + this.options.limits().expiresAfterMillis)
+    else send.accept(message)
     this.acceptedCount++
     this.options.held()
+  }
+
+  private skipped(ordinals: ReadonlyArray<number>): void {
+    if (ordinals.length === 0) return
+    const error = connectionError(new MessageSkipped({ channel: this.channel.name }))
+    for (const ordinal of ordinals) this.failDelivery(ordinal, error)
+    this.options.skipped(ordinals.length)
+  }
+
+  private failDelivery(ordinal: number, error: ConnectionError): void {
+    const until = this.takenBefore + ordinal + 1
+    const found = this.waiting.find((waiting) => waiting.isDelivery && waiting.until === until)
+    if (found === undefined) return
+    this.waiting = this.waiting.filter((other) => other !== found)
+    found.resume(Effect.fail(error))
   }
 
   private forget(resume: Resume): void {

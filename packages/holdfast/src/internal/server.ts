@@ -55,11 +55,8 @@ export const serve =
             clock,
             policy,
             bulletin: yield* Bulletin.make({ _tag: "Handshaking", attempt: 1 }),
-            limits: {
-              windowBytes: options.limits?.windowBytes ?? Limits.windowBytesDefault,
-              messageBytesMax: definition.messageBytesMax,
-              frameBytesMax: Limits.frameBytesCut
-            },
+            limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
+            side: "server",
             budget: registry.budget,
             onFinish
           })
@@ -276,13 +273,13 @@ const goingAway: LastWord = { code: "GoneAway", epoch: 0, detail: "this server i
 
 /** How a session ends with its link, if it does: nothing but the client's last word ends it. */
 const endOf = (
-  { lastWordConfirmed, outbox }: Conversation,
+  { lastWordConfirmed, unacknowledged }: Conversation,
   error: ConnectionError.ConnectionError
 ): Ended | undefined => {
   const { reason } = error
   if (reason._tag === "ProtocolViolated") return reason.by === "us" ? Exit.fail(error) : undefined
   if (reason._tag !== "EndedByPeer") return undefined
-  const isOrderly = (reason.code === "Normal" || reason.code === "Drained") && outbox.unacknowledged === 0
+  const isOrderly = (reason.code === "Normal" || reason.code === "Drained") && unacknowledged === 0
   return isOrderly || lastWordConfirmed ? Exit.void : Exit.fail(error)
 }
 
@@ -294,7 +291,7 @@ const handlerFailed = (conversation: Conversation, cause: Cause.Cause<unknown>) 
     const isGoingAway =
       ConnectionError.isConnectionError(error) &&
       error.reason._tag === "GoneAway" &&
-      error === conversation.outbox.refusing
+      error === conversation.main.outbox.refusing
     if (isGoingAway) {
       conversation.finish(Exit.fail(error), goingAway)
       return Effect.void

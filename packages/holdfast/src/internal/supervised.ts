@@ -7,6 +7,7 @@ import * as ConnectionError from "../ConnectionError.ts"
 import type { Connection, Happening, Options, PolicyOptions, State } from "../Connection.ts"
 import type { Dialect } from "../Dialect.ts"
 import * as Link from "../Link.ts"
+import * as PageEvents from "../PageEvents.ts"
 import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
 import * as Presets from "../Presets.ts"
@@ -49,8 +50,9 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
         stage = "handshake"
         exchange.publish({ _tag: "Handshaking", attempt, endpoint })
         if (options.onUp !== undefined) {
-          const { receive, send } = dialogue
+          const { ping, receive, send } = dialogue
           const greeted = options.onUp({
+            ping,
             receive,
             send: (message) => Effect.map(exchange.encode(message), send),
             endpoint
@@ -69,15 +71,23 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
 
     const use = ({ dialogue, link }: Effect.Success<typeof open>) =>
       dialogue.run(++incarnation).pipe(
-        Effect.tapError(() => link.destroy), // before its fibers are waited for
-        Effect.tapError((error) => Effect.sync(() => bulletin.event({ _tag: "Ended", incarnation, error })))
+        Effect.tapError(() => link.destroy) // before its fibers are waited for
       )
+
+    const life = Effect.suspend(() => {
+      const before = incarnation
+      return Supervisor.incarnation(open, use).pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => incarnation > before && bulletin.event({ _tag: "Ended", incarnation, error }))
+        )
+      )
+    })
 
     const reconnecting = promptTries(links.length - 1)
     const supervisor = yield* Supervisor.run({
       policy: () => reconnecting(exchange.policy),
       wake,
-      incarnation: Supervisor.incarnation(open, use),
+      incarnation: life,
       onWaiting: (error, delay, retryAt) =>
         Effect.sync(() => {
           bulletin.event({ _tag: "Retrying", error, delay })
@@ -88,6 +98,7 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
       Effect.forkScoped
     )
     const connection = handle(exchange, wake.open, Fiber.interrupt(supervisor))
+    yield* PageEvents.waking(connection.wake)
     yield* Effect.addFinalizer(() => Effect.exit(connection.close)) // how it ended is told by `join`
     return connection
   })
@@ -188,10 +199,12 @@ const exchanges = new WeakMap<object, unknown>()
 const interrupted = Exit.fail(ConnectionError.make(new ConnectionError.Closed()))
 
 /** The error of `onUp`. One that is not ours is retried like a failed dial. */
-const refused = (cause: unknown): ConnectionError.ConnectionError =>
-  ConnectionError.isConnectionError(cause)
-    ? cause
-    : ConnectionError.make(new ConnectionError.LinkFailed({ cause, during: "dial" }))
+const refused = (cause: unknown): ConnectionError.ConnectionError => {
+  if (ConnectionError.isConnectionError(cause)) return cause
+  return ConnectionError.make(
+    ConnectionError.isReason(cause) ? cause : new ConnectionError.LinkFailed({ cause, during: "dial" })
+  )
+}
 
 /** Only a dialect with a ping can ask, and none needs heartbeats unless it says so. */
 const defaultsOf = <Send, Receive>(dialect: Dialect<Receive, Send>): Policy.Policy => ({

@@ -5,19 +5,20 @@ import { NodeSocket } from "@effect/platform-node"
 import { Effect, type Scope } from "effect"
 import { constVoid } from "effect/Function"
 import * as Socket from "effect/socket/Socket"
-import type { Socket as NetSocket } from "node:net"
+import { Socket as NetSocket } from "node:net"
 import { TLSSocket } from "node:tls"
 import * as Kernel from "../Kernel.ts"
 import * as KernelOptions from "../KernelOptions.ts"
 import type { NodeLink } from "../NodeLink.ts"
 
 /**
- * A link that dials: `open` hands the socket that the kernel knows to `own` as soon as it exists, so that it can be
- * destroyed while it dials, and returns the stream to read and write: the same socket, or the TLS stream above it.
+ * How to connect: hands the socket that the kernel knows to `own` as soon as it exists, so that it can be destroyed while
+ * it dials, and returns the stream to read and write: the same socket, or the TLS stream above it.
  */
-export const dialled = (
-  open: (own: <S extends NetSocket>(transport: S) => S) => Effect.Effect<NetSocket, Socket.SocketError>
-): Effect.Effect<NodeLink> =>
+export type Dial = (own: <S extends NetSocket>(transport: S) => S) => Effect.Effect<NetSocket, Socket.SocketError>
+
+/** A link that dials. */
+export const dialled = (open: Dial): Effect.Effect<NodeLink> =>
   Effect.suspend(() => {
     const wire: Wire = { transport: undefined, stream: undefined, peer: undefined }
     return make(
@@ -39,10 +40,10 @@ export const configured = <S extends NetSocket>(
     : KernelOptions.set(socket, options).pipe(Effect.catch(failed), Effect.as(socket))
 
 /** A link over a connection that is up. It can be destroyed before anybody reads from it, and is if nobody does. */
-export const accepted = (stream: NetSocket, transport: NetSocket): Effect.Effect<NodeLink, never, Scope.Scope> =>
+export const accepted = (stream: NetSocket): Effect.Effect<NodeLink, never, Scope.Scope> =>
   Effect.suspend(() => {
     stream.on("error", constVoid)
-    const wire: Wire = { transport, stream: undefined, peer: plainAddress(stream.remoteAddress) }
+    const wire: Wire = { transport: transportOf(stream), stream: undefined, peer: plainAddress(stream.remoteAddress) }
     const open = Effect.suspend(() =>
       stream.destroyed ? failed(new Error("the peer is gone")) : Effect.succeed(stream)
     )
@@ -109,11 +110,21 @@ export const opened = <S extends NetSocket>(
 export const failed = (cause: unknown): Effect.Effect<never, Socket.SocketError> =>
   Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
 
+/**
+ * The TCP socket below a TLS stream that a server accepted, or the socket itself: only a plain TCP socket can be reset.
+ * Node has kept it in `_parent` since 0.11 without documenting it, and offers no other way to it.
+ */
+export const transportOf = (stream: NetSocket): NetSocket => {
+  const transport: unknown = stream instanceof TLSSocket ? Reflect.get(stream, "_parent") : undefined
+  return transport instanceof NetSocket ? transport : stream
+}
+
 /** An IPv4 peer has one name, whether the listener is bound to `0.0.0.0` or to `::`. */
-const plainAddress = (address: string | undefined): string | undefined => address?.replace(/^::ffff:(?=\d+\.)/i, "")
+export const plainAddress = (address: string | undefined): string | undefined =>
+  address?.replace(/^::ffff:(?=\d+\.)/i, "")
 
 /** RST for TCP: the kernel forgets what it still had to send. Without a TCP connection there is nothing to reset. */
-const reset = (transport: NetSocket): void => {
+export const reset = (transport: NetSocket): void => {
   if (transport.destroyed) return
   const connected = !transport.connecting && transport.remoteFamily !== undefined
   if (!connected || transport instanceof TLSSocket) transport.destroy()
@@ -140,6 +151,8 @@ const finish = (stream: NetSocket, destroy: Effect.Effect<void>): Effect.Effect<
     return Effect.sync(() => stream.off("close", onClose))
   }).pipe(Effect.interruptible, Effect.timeoutOrElse({ duration: lingerMax, orElse: () => destroy }))
 
-const lingerMax = "1 second"
+/** How long a connection that is closed in good order may take to hand over what was written. */
+export const lingerMax = "1 second"
 
-const nothingYet: Kernel.Report = { source: "node", queuedBytes: 0 }
+/** The report of a connection that is not there yet. */
+export const nothingYet: Kernel.Report = { source: "node", queuedBytes: 0 }

@@ -1,0 +1,62 @@
+/**
+ * All cases by name, in the order of the tables.
+ */
+import { own, peers } from "./contestants.ts"
+import { exchange, type Sample, type Timing } from "./round.ts"
+
+export interface Case {
+  /** The kind, who, the size of a message in bytes, and how many megabytes of live heap where there are any. */
+  readonly name: string
+  readonly kind: string
+  readonly contestant: string
+  readonly size: number
+  readonly heapMegabytes: number
+  readonly unit: string
+  readonly run: (timing: Timing) => Promise<Sample>
+}
+
+const sizes = [64, 1024, 65_536]
+
+const streams = (contestants: ReadonlyArray<string>, heapMegabytes = 0): ReadonlyArray<Case> =>
+  sizes.flatMap((size) =>
+    contestants.map((contestant) => ({
+      name: `stream/${contestant}/${size}${heapMegabytes === 0 ? "" : `/${heapMegabytes}MB`}`,
+      kind: "stream",
+      contestant,
+      size,
+      heapMegabytes,
+      unit: "messages/s",
+      run: (timing) => exchange({ contestant, size, heapMegabytes, outstanding: 0 }, timing)
+    }))
+  )
+
+const exchanges = (
+  kind: string,
+  outstanding: number,
+  contestants: ReadonlyArray<string>,
+  sizes: ReadonlyArray<number>
+) =>
+  sizes.flatMap((size) =>
+    contestants.map((contestant): Case => ({
+      name: `${kind}/${contestant}/${size}`,
+      kind,
+      contestant,
+      size,
+      heapMegabytes: 0,
+      unit: "round trips/s",
+      run: (timing) => exchange({ contestant, size, heapMegabytes: 0, outstanding }, timing)
+    }))
+  )
+
+const everybody = [...own, ...peers]
+const answering = everybody.filter(
+  (name) => !["holdfast-messages", "holdfast-handle", "holdfast-schema"].includes(name)
+)
+
+export const cases: ReadonlyArray<Case> = [
+  ...streams(everybody),
+  ...streams(["session", "holdfast-arrays", "holdfast-messages"], 50),
+  ...streams(["session", "holdfast-arrays", "holdfast-messages"], 200),
+  ...exchanges("ping", 1, answering, sizes),
+  ...exchanges("requests", 64, answering, [64])
+]

@@ -1,0 +1,28 @@
+/**
+ * Who takes part, by name.
+ */
+import type { Contestant } from "./contestant.ts"
+
+type Load = () => Promise<Contestant>
+
+const madeHere = {
+  net: async () => (await import("./contestants/net.ts")).contestant,
+  frames: async () => (await import("./contestants/frames.ts")).contestant,
+  session: async () => (await import("./contestants/session.ts")).contestant,
+  "holdfast-arrays": async () => (await import("./contestants/holdfast.ts")).arrays,
+  "holdfast-messages": async () => (await import("./contestants/holdfast.ts")).messages,
+  "holdfast-handle": async () => (await import("./contestants/holdfast.ts")).handle,
+  "holdfast-schema": async () => (await import("./contestants/holdfast.ts")).schema
+} satisfies Record<string, Load>
+
+/** Their packages are installed apart, so they are loaded when they are asked for. */
+const madeElsewhere = {} satisfies Record<string, Load>
+
+export const contestants: Record<string, Load> = { ...madeHere, ...madeElsewhere }
+
+export const own = Object.keys(madeHere)
+
+export const peers = Object.keys(madeElsewhere)
+
+/** The yardstick: what the others' ratios are ratios to. */
+export const handWritten = "session"

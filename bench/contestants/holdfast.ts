@@ -1,0 +1,139 @@
+/**
+ * Sessions of Holdfast, with the policy that they have by default.
+ */
+import { NodeLink, NodeListener } from "@holdfast/node"
+import { Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
+import * as SocketServer from "effect/socket/SocketServer"
+import { Session } from "holdfast"
+import type { Contestant } from "../contestant.ts"
+import { type Asker, numberOf, patternOf, stamp } from "../workload.ts"
+
+type BytesSession = Session.Session<Uint8Array, Uint8Array>
+
+class Bytes extends Session.Service<Bytes>()("bench/Bytes") {}
+
+/** What a program would send rather than bytes. */
+class Reading extends Schema.Class<Reading>("Reading")({ number: Schema.Number, text: Schema.String }) {}
+
+class Readings extends Session.Service<Readings>()("bench/Readings", { toServer: Reading }) {}
+
+const listening = <E>(server: Layer.Layer<never, E, SocketServer.SocketServer>): Promise<number> =>
+  ManagedRuntime.make(Layer.provideMerge(server, NodeListener.layerTcp({ port: 0 }))).runPromise(
+    Effect.map(SocketServer.SocketServer, ({ address }) => ("port" in address ? address.port : 0))
+  )
+
+const link = (port: number) => NodeLink.tcp({ host: "127.0.0.1", port })
+
+/** Uses a session of bytes, and closes it. */
+const conversing = (port: number, use: (session: BytesSession) => Effect.Effect<unknown, unknown>): Promise<void> =>
+  Bytes.make({ link: link(port) }).pipe(
+    Effect.flatMap((session) => Effect.andThen(use(session), session.close)),
+    Effect.scoped,
+    Effect.runPromise
+  )
+
+/** Sends back batch by batch. */
+const answer = () =>
+  listening(Bytes.serve((session) => Stream.runForEachArray(session.messages, (batch) => session.sendAll(batch))))
+
+const ask = (port: number, asker: Asker) =>
+  conversing(port, (session) =>
+    session.sendAll(Array.from({ length: asker.outstanding }, () => asker.question())).pipe(
+      Effect.andThen(
+        Stream.runForEachArray(session.messages, (answers) => {
+          for (const message of answers) asker.answered(message)
+          return asker.isOver ? session.end : session.sendAll(answers.map(() => asker.question()))
+        })
+      )
+    )
+  )
+
+/** Whole batches: `sendAll`, `runForEachArray`. */
+export const arrays: Contestant = {
+  receive: (check) =>
+    listening(
+      Bytes.serve((session) =>
+        Stream.runForEachArray(session.messages, (batch) => {
+          check.messages(batch)
+          return Effect.void
+        })
+      )
+    ),
+  send: (port, source) =>
+    conversing(port, (session) =>
+      Effect.whileLoop({
+        while: () => !source.isOver,
+        body: () => session.sendAll(source.nextBatch()),
+        step: () => undefined
+      })
+    ),
+  answer,
+  ask
+}
+
+/** One by one: `yield* send`, `runForEach`. */
+export const messages: Contestant = {
+  ...arrays,
+  receive: (check) =>
+    listening(
+      Bytes.serve((session) =>
+        Stream.runForEach(session.messages, (message) => {
+          check.message(message)
+          return Effect.void
+        })
+      )
+    ),
+  send: (port, source) =>
+    conversing(
+      port,
+      Effect.fnUntraced(function* (session) {
+        while (!source.isOver) yield* session.send(source.next())
+      })
+    )
+}
+
+/** One by one, and each taken by itself when its handler has succeeded. */
+export const handle: Contestant = {
+  ...messages,
+  receive: (check) =>
+    listening(Bytes.serve((session) => session.handle((message) => Effect.sync(() => check.message(message)))))
+}
+
+/** By arrays, through a Schema: what the check sees is made from what was decoded. */
+export const schema: Contestant = {
+  ...arrays,
+  receive: (check) => {
+    const text = textOf(check.size)
+    const message = patternOf(check.size)
+    return listening(
+      Readings.serve((session) =>
+        Stream.runForEachArray(session.messages, (batch) => {
+          for (const reading of batch) {
+            if (reading.text !== text) throw new Error(`message ${reading.number} has another text`)
+            stamp(message, reading.number)
+            check.message(message)
+          }
+          return Effect.void
+        })
+      )
+    )
+  },
+  send: (port, source) => {
+    const text = textOf(source.size)
+    return Readings.make({ link: link(port) }).pipe(
+      Effect.flatMap((session) =>
+        Effect.whileLoop({
+          while: () => !source.isOver,
+          body: () =>
+            session.sendAll(source.nextBatch().map((message) => new Reading({ number: numberOf(message), text }))),
+          step: () => undefined
+        }).pipe(Effect.andThen(session.close))
+      ),
+      Effect.scoped,
+      Effect.runPromise
+    )
+  }
+}
+
+/** So much text that the message has about the size that is measured. */
+const textOf = (size: number): string => "x".repeat(Math.max(1, size - 32))

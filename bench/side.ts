@@ -1,0 +1,83 @@
+/**
+ * One of the two processes of a round: told by its parent what to be, it tells what it saw.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import { contestants } from "./contestants.ts"
+import type { Order, Report } from "./orders.ts"
+import { Asker, Check, holdLive, Source } from "./workload.ts"
+
+const tell = (report: Report) => process.send!(report)
+
+/** What the measured object must know when the parent says that enough was measured. */
+let finish = (_sent: number): void => undefined
+
+const perform = async (order: Order) => {
+  if (order.task === "finish") return finish(order.sent)
+  holdLive(order.heapMegabytes)
+  const contestant = await contestants[order.contestant]!()
+  switch (order.task) {
+    case "receive": {
+      const check = new Check(order.size)
+      tell({ _tag: "Listening", port: await contestant.receive(check) })
+      while (check.count === 0) await sleep(2)
+      await sleep(order.warmMillis)
+      const [count, at] = [check.count, performance.now()]
+      await sleep(order.measureMillis)
+      const perSecond = ((check.count - count) / (performance.now() - at)) * 1000
+      tell({ _tag: "Measured", value: perSecond, latencies: undefined })
+      finish = (sent) => void verify(check, sent)
+      return
+    }
+    case "send": {
+      const source = new Source(order.size)
+      finish = () => {
+        source.isOver = true
+      }
+      await contestant.send(order.port, source)
+      tell({ _tag: "Sent", count: source.count })
+      return
+    }
+    case "answer":
+      tell({ _tag: "Listening", port: await contestant.answer(order.size) })
+      return
+    case "ask": {
+      const asker = new Asker(order.size, order.outstanding)
+      const asking = contestant.ask(order.port, asker)
+      await sleep(order.warmMillis)
+      asker.isMeasuring = true
+      const at = performance.now()
+      await sleep(order.measureMillis)
+      asker.isMeasuring = false
+      const perSecond = (asker.times.length / (performance.now() - at)) * 1000
+      asker.isOver = true
+      await asking
+      tell({ _tag: "Measured", value: perSecond, latencies: latenciesOf(asker.times) })
+    }
+  }
+}
+
+/** Everything that was sent must arrive, and nothing else. */
+const verify = async (check: Check, sent: number) => {
+  const deadline = performance.now() + 30_000
+  while (check.count < sent && performance.now() < deadline) await sleep(2)
+  await sleep(10)
+  if (check.count !== sent) throw new Error(`${sent} messages were sent, ${check.count} arrived`)
+  tell({ _tag: "Verified", count: sent })
+}
+
+const latenciesOf = (times: Array<number>) => {
+  times.sort((a, b) => a - b)
+  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? Number.NaN
+  return { p50: at(0.5), p99: at(0.99), max: at(1), count: times.length }
+}
+
+process.on("message", (order: Order) => {
+  perform(order).catch((error: unknown) => {
+    tell({ _tag: "Failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+  })
+})
+process.on("uncaughtException", (error) => {
+  tell({ _tag: "Failed", message: error.stack ?? error.message })
+})
+tell({ _tag: "Ready" })
+process.on("SIGTERM", () => process.exit(0))

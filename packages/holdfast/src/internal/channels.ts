@@ -1,0 +1,132 @@
+/**
+ * The channels of a conversation, as its two applications see them: opening, accepting, refusing.
+ */
+import { Cause, Deferred, Duration, Effect, Exit, Option, Semaphore, Stream } from "effect"
+import type { Context, Pull, Schema, Scope } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as ConnectionError from "../ConnectionError.ts"
+import type { Session } from "../Session.ts"
+import type { Incoming, Options, SessionChannel, State } from "../SessionChannel.ts"
+import * as Codec from "./codec.ts"
+import type { Conversation } from "./conversation.ts"
+import type { Flow } from "./flow.ts"
+import { given } from "./given.ts"
+import * as Messaging from "./messaging.ts"
+import type { Limits } from "./outbox.ts"
+
+/** The longest name, in bytes. */
+const nameBytesMax = 255
+
+export const make = (conversation: Conversation): Pick<Session<never, unknown>, "open" | "channels"> => {
+  const consumer = Semaphore.makeUnsafe(1)
+
+  const open = Effect.fnUntraced(function* (name: string, options: AnyOptions = {}) {
+    if (new TextEncoder().encode(name).length > nameBytesMax) {
+      const detail = `its name has more than ${nameBytesMax} bytes`
+      return yield* ConnectionError.make(new ConnectionError.ChannelRefused({ channel: name, detail }))
+    }
+    const flow = yield* Effect.acquireRelease(conversation.open(name, limitsOf(conversation, options)), leave, {
+      interruptible: true
+    })
+    return yield* channelOf(conversation, flow, options)
+  })
+
+  const leave = (flow: Flow, exit: Exit.Exit<unknown, unknown>) => Effect.sync(() => left(conversation, flow, exit))
+
+  const incoming = (flow: Flow): Incoming => ({
+    name: flow.channel.name,
+    accept: Effect.fnUntraced(function* (options: AnyOptions = {}) {
+      if (flow.exit !== undefined && Exit.isFailure(flow.exit)) return yield* flow.failure()
+      flow.limits = limitsOf(conversation, options)
+      yield* Effect.acquireRelease(Effect.succeed(flow), leave)
+      return yield* channelOf(conversation, flow, options)
+    }) as Incoming["accept"],
+    refuse: (detail) => Effect.sync(() => conversation.reset(flow, "Refused", detail))
+  })
+
+  const next: Pull.Pull<NonEmptyReadonlyArray<Incoming>, ConnectionError.ConnectionError> = Effect.suspend(() => {
+    const flows = conversation.incoming
+    if (flows.length > 0) {
+      conversation.incoming = []
+      return Effect.succeed(flows.map(incoming) as unknown as NonEmptyReadonlyArray<Incoming>)
+    }
+    const { exit } = conversation
+    if (exit !== undefined) return Exit.isSuccess(exit) ? Cause.done() : Effect.failCause(exit.cause)
+    conversation.hasIncoming.closeUnsafe()
+    return Effect.andThen(conversation.hasIncoming.await, next)
+  })
+
+  return {
+    open: open as Session<never, unknown>["open"],
+    channels: Stream.scoped(
+      Stream.fromPull(
+        Effect.as(
+          Effect.acquireRelease(consumer.take(1), () => consumer.release(1), { interruptible: true }),
+          next
+        )
+      )
+    )
+  }
+}
+
+type AnyOptions = Options<Schema.Constraint, Schema.Constraint>
+
+/** Whoever leaves in good order leaves what was accepted to be sent. */
+const left = (conversation: Conversation, flow: Flow, exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isSuccess(exit)) conversation.abandon(flow)
+  else conversation.reset(flow, "Abandoned", "whoever used it has failed or was interrupted")
+}
+
+const limitsOf = (conversation: Conversation, { backlog, expiresAfter }: AnyOptions): (() => Limits) => {
+  const expiresAfterMillis = expiresAfter === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresAfter))
+  const own = given(backlog ?? {})
+  return () => ({ ...conversation.policy.backlog, ...own, expiresAfterMillis })
+}
+
+const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow: Flow, options: AnyOptions) {
+  const services = (yield* Effect.context<never>()) as Context.Context<unknown>
+  const { channel } = flow
+  channel.weight = Math.min(Math.max(options.weight ?? 1, 1), weightMax)
+  if (options.expiresAfter !== undefined) conversation.expires(flow)
+  const reset = (detail: string, code: "Failed" | "Abandoned" | "Invalid" = "Failed") => {
+    conversation.reset(flow, code, short(detail))
+  }
+  const messaging = Messaging.make<unknown, unknown>({
+    flow,
+    outgoing: Codec.provide(Codec.make(options.send), services),
+    incoming: Codec.provide(Codec.make(options.receive), services),
+    onInvalid: () => reset("a message does not decode", "Invalid"),
+    onEnd: reset
+  })
+  const state = Effect.sync((): State => {
+    const { receive, send } = channel
+    return {
+      name: channel.name,
+      keptMessages: send.keptCount,
+      keptBytes: send.keptBytes,
+      untakenMessages: receive.untakenCount,
+      untakenBytes: receive.received - receive.taken,
+      creditAwaitedSince: Option.fromUndefinedOr(flow.creditAwaitedSince),
+      consumerSlowSince: Option.fromUndefinedOr(flow.consumerSlowSince),
+      skippedSent: send.skippedCount,
+      skippedReceived: receive.skippedCount
+    }
+  })
+  const made: SessionChannel<unknown, unknown> = {
+    name: channel.name,
+    ...messaging,
+    state,
+    reset: (detail, code) => Effect.sync(() => reset(detail, code)),
+    join: Deferred.await(flow.ended)
+  }
+  return made
+}) as (
+  conversation: Conversation,
+  flow: Flow,
+  options: AnyOptions
+) => Effect.Effect<SessionChannel<unknown, unknown>, never, Scope.Scope>
+
+/** A detail must fit into its frame. */
+const short = (detail: string): string => (new TextEncoder().encode(detail).length <= nameBytesMax ? detail : detail.slice(0, 60))
+
+const weightMax = 256

@@ -1,0 +1,112 @@
+/**
+ * What can be done with one channel: sending and consuming, the same for a session's own messages and for each of its
+ * channels.
+ */
+import { Cause, Effect, Exit, Stream } from "effect"
+import type { Pull } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as ConnectionError from "../ConnectionError.ts"
+import type { HandleOptions, Session } from "../Session.ts"
+import type { Codec } from "./codec.ts"
+import type { Flow } from "./flow.ts"
+
+export interface Options<Send, Receive> {
+  readonly flow: Flow
+  readonly outgoing: Codec<Send, never>
+  readonly incoming: Codec<Receive, never>
+  /** A message of the other side does not decode. */
+  readonly onInvalid: (error: ConnectionError.ConnectionError) => void
+  /** A handler has failed, and ends it for both sides. */
+  readonly onEnd: (detail: string) => void
+}
+
+/** What a session and a channel have in common. */
+export type Messaging<Send, Receive> = Pick<
+  Session<Send, Receive>,
+  "send" | "sendAll" | "deliver" | "flush" | "end" | "messages" | "handle" | "leftovers"
+>
+
+export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<Send, Receive> => {
+  const { flow, incoming, outgoing } = options
+  const release = Effect.sync(() => flow.giveBack())
+
+  const sendAll = (messages: Iterable<Send>) =>
+    Effect.flatMap(
+      Effect.suspend(() => outgoing.encode(Array.from(messages))),
+      (encoded) => flow.outbox.send(encoded)
+    )
+
+  /** What does not decode is the peer's violation. */
+  const decode = (batch: ReadonlyArray<Uint8Array>) =>
+    Effect.tapError(incoming.decode(batch), (error) => Effect.sync(() => options.onInvalid(error)))
+
+  const next: Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> = Effect.flatMap(
+    flow.pull,
+    (batch): Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> =>
+      batch === undefined ? Cause.done() : Effect.map(decode(batch), (all) => all as NonEmptyReadonlyArray<Receive>)
+  )
+
+  const messages = Stream.scoped(
+    Stream.fromPull(
+      Effect.gen(function* () {
+        yield* Effect.acquireRelease(flow.consumer.take(1), () => Effect.andThen(release, flow.consumer.release(1)), {
+          interruptible: true
+        })
+        return next
+      })
+    )
+  )
+
+  const handle = <E, R>(f: (message: Receive) => Effect.Effect<unknown, E, R>, handling: HandleOptions<E> = {}) => {
+    const one = (message: Receive) => {
+      const once = Effect.suspend(() => f(message))
+      return handling.retry === undefined ? once : Effect.retry(once, handling.retry)
+    }
+    const failed = (error: E): Effect.Effect<void, ConnectionError.ConnectionError | E> => {
+      switch (handling.onFailure) {
+        case "skip":
+          return flow.reject
+        case "end":
+          return Effect.suspend(() => {
+            options.onEnd(error instanceof Error ? error.message : String(error))
+            return Effect.fail(error)
+          })
+        case "fail":
+        case undefined:
+          return Effect.fail(error)
+      }
+    }
+    const loop = Effect.gen(function* () {
+      while (true) {
+        const batch = yield* flow.pull
+        if (batch === undefined) return
+        for (const bytes of batch) {
+          const [message] = yield* decode([bytes])
+          yield* one(message as Receive).pipe(
+            Effect.andThen(Effect.sync(() => flow.take())),
+            Effect.catch(failed)
+          )
+        }
+      }
+    })
+    return flow.consumer.withPermit(Effect.ensuring(loop, release))
+  }
+
+  return {
+    send: (message) => sendAll([message]),
+    sendAll,
+    deliver: (message) => Effect.flatMap(outgoing.encode([message]), ([encoded]) => flow.outbox.deliver(encoded!)),
+    flush: flow.outbox.flush,
+    end: Effect.suspend(() => {
+      if (flow.exit !== undefined) return Exit.isSuccess(flow.exit) ? Effect.void : Effect.fail(flow.failure())
+      flow.outbox.end()
+      return Effect.void
+    }),
+    messages,
+    handle,
+    leftovers: Effect.suspend(() => {
+      const { fateUnknown, notSent } = flow.channel.send.outstanding()
+      return Effect.all({ fateUnknown: outgoing.decode(fateUnknown), notSent: outgoing.decode(notSent) })
+    })
+  }
+}
