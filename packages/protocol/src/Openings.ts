@@ -76,10 +76,6 @@ export class Openings {
   /** A new link of an earlier session: both sides tell which channels they have. */
   resume(): void {
     this.isListing = true
-    for (const [id, grave] of this.graves) {
-      grave.isSaid = false
-      this.resetDue.add(id)
-    }
   }
 
   /** The link is gone. */
@@ -89,6 +85,7 @@ export class Openings {
     this.openDue = []
     this.resetDue.clear()
     this.resetDoneDue.clear()
+    for (const grave of this.graves.values()) grave.isSaid = false
   }
 
   /** The channel was there once, as far as this side knows. */
@@ -173,22 +170,27 @@ export class Openings {
 
   /** Everything there is to say, behind the positions of all channels. */
   write(): Array<Opening> {
-    const frames: Array<Opening> = this.openDue
-    if (frames.length > 0) this.openDue = []
-    for (const id of this.resetDue) {
-      const grave = this.graves.get(id)
-      if (grave === undefined) continue
-      grave.isSaid = true
-      frames.push(grave.frame)
+    const frames: Array<Opening> = []
+    if (this.isListing) for (const id of this.graves.keys()) this.sayReset(id, frames)
+    if (this.isListing || this.isNews) {
+      this.saidLimit = this.limit
+      frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })
     }
+    this.isListing = false
+    for (const open of this.openDue) frames.push(open)
+    for (const id of this.resetDue) this.sayReset(id, frames)
     for (const channel of this.resetDoneDue) frames.push({ _tag: "ResetDone", channel })
+    this.openDue = []
     this.resetDue.clear()
     this.resetDoneDue.clear()
-    if (!this.isListing && !this.isNews) return frames
-    this.isListing = false
-    this.saidLimit = this.limit
-    frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })
     return frames
+  }
+
+  private sayReset(id: number, into: Array<Opening>): void {
+    const grave = this.graves.get(id)
+    if (grave === undefined) return
+    grave.isSaid = true
+    into.push(grave.frame)
   }
 
   private get limit(): number {

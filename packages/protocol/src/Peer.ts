@@ -292,6 +292,7 @@ export class Peer implements Sink {
 
   /** Says that this session will move elsewhere, on later links again; nothing may be accepted afterwards. */
   goAway(retryAfterMillis: number): void {
+    this.main.send.feed(Infinity, Infinity) // where our direction ends must be known
     this.retryAfterMillis = retryAfterMillis
     this.isGoingAway = true
     this.goAwayDue = true

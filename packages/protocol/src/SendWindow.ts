@@ -162,6 +162,11 @@ export class SendWindow {
 
   /** Keeps a copy of the message for sending. Not after {@link acceptEnd}, nor while messages are queued. */
   accept(message: Uint8Array): void {
+    if (this.queue !== undefined) this.feedRest(this.queue)
+    this.append(message)
+  }
+
+  private append(message: Uint8Array): void {
     const header = Varint.size(message.length + Record.message)
     const segment = this.room(header + message.length)
     const at = Varint.write(segment.bytes, segment.length, message.length + Record.message)
@@ -228,18 +233,23 @@ export class SendWindow {
   }
 
   /** Moves messages from the queue into the stream, as far as there is credit and so many bytes are wanted. */
-  feed(bytesWanted: number): void {
+  feed(bytesWanted: number, limit = this.limit): void {
     const { queue } = this
     if (queue === undefined || !this.canFeed) return
     let done = 0
-    while (done < queue.messages.length && this.end < this.limit && this.end - this.sent < bytesWanted) {
+    while (done < queue.messages.length && this.end < limit && this.end - this.sent < bytesWanted) {
       const { message, skippedBefore } = queue.messages[done++]!
       this.appendSkip(skippedBefore)
       queue.bytes -= SendWindow.recordBytes(message.length)
-      this.accept(message)
+      this.append(message)
     }
     queue.messages.splice(0, done)
-    if (queue.messages.length > 0 || this.end >= this.limit) return
+    if (queue.messages.length > 0 || this.end >= limit) return
+    this.feedRest(queue)
+  }
+
+  /** No message is queued any more: what was skipped behind the last one, and the end. */
+  private feedRest(queue: Queue): void {
     this.appendSkip(queue.skippedAfter)
     this.queue = undefined
     if (queue.isEnding) this.appendSmall(Record.end, 0)

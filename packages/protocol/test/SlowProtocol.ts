@@ -20,6 +20,8 @@ export interface Records {
   readonly messages: ReadonlyArray<string>
   /** How many messages were skipped before each of them, and behind the last one. */
   readonly skipped: ReadonlyArray<number>
+  /** Where each record ends, and how many messages came or were skipped up to there. */
+  readonly counts: ReadonlyArray<{ readonly end: number; readonly count: number }>
   readonly ends: ReadonlyArray<number>
   readonly ended: boolean
 }
@@ -272,20 +274,27 @@ export const recordsOf = (stream: Uint8Array): Records => {
   const messages: Array<string> = []
   const ends: Array<number> = []
   const skipped = [0]
+  const counts: Array<{ end: number; count: number }> = []
+  let count = 0
   let ended = false
   try {
     while (from.at < stream.length && !ended) {
       const value = from.integer(body)
       if (value === 0) ended = true
-      else if (value === 1) skipped[messages.length]! += from.integer(body)
-      else {
+      else if (value === 1) {
+        const some = from.integer(body)
+        skipped[messages.length]! += some
+        count += some
+      } else {
         messages.push(hex(from.fixed(value - 2)))
         ends.push(from.at)
         skipped.push(0)
+        count++
       }
+      counts.push({ end: from.at, count })
     }
   } catch (thrown) {
     if (!(thrown instanceof Stop)) throw thrown
   }
-  return { messages, skipped, ends, ended }
+  return { messages, skipped, ends, counts, ended }
 }
