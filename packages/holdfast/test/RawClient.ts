@@ -71,7 +71,7 @@ export const hello = (parts: Partial<Handshake.Hello> = {}): Handshake.Hello => 
   definition: "test/Plain",
   messageBytesMax: 16 * 1024 * 1024,
   heartbeatMillisMax: 2500,
-  terms: { limit: 1024 * 1024, channelLimit: 65_536, growth: 1024 * 1024, channels: 16 },
+  terms: { limit: 1024 * 1024, reserve: 1024 * 1024, channelLimit: 65_536, growth: 1024 * 1024, channels: 16 },
   session: new Uint8Array(0),
   epoch: 1,
   nonce: randomBytes(32),

@@ -41,9 +41,9 @@ export class Channel {
     this.receive = receive
   }
 
-  /** Nothing more will happen in either direction. */
+  /** Nothing more will happen in either direction, and the other side is known to know what was declined. */
   get isFinished(): boolean {
-    return this.send.isFinished && this.receive.isFinished
+    return this.send.isFinished && this.receive.isFinished && this.receive.rejected.length === 0
   }
 
   /** The other side does not know yet how far we are. */

@@ -214,7 +214,9 @@ const readBody = (type: number, from: Reader): Control | Violation | undefined =
       const channel = from.varint()
       const code = resetCodes[from.varint()]
       const detail = from.text(textBytesMax)
-      return code === undefined ? violation("reset-code", "unknown reset code") : { _tag: "Reset", channel, code, detail }
+      return code === undefined
+        ? violation("reset-code", "unknown reset code")
+        : { _tag: "Reset", channel, code, detail }
     }
     case Type.ResetDone:
       return { _tag: "ResetDone", channel: from.varint() }

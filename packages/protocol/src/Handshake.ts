@@ -34,6 +34,8 @@ export const macBytes = 32
 export interface Terms {
   /** The limit of channel 0. */
   readonly limit: number
+  /** The part of its window that nothing else takes up. */
+  readonly reserve: number
   /** The limit of each other channel when it is opened, and the part of its window that nothing else takes up. */
   readonly channelLimit: number
   /** Bytes beyond what is reserved that all channels together may hold. */
@@ -263,8 +265,9 @@ export const read = (type: number, from: Reader): Handshake | Violation | undefi
   }
 }
 
-const writeTerms = (into: Writer, { channelLimit, channels, growth, limit }: Terms): void => {
+const writeTerms = (into: Writer, { channelLimit, channels, growth, limit, reserve }: Terms): void => {
   into.varint(limit)
+  into.varint(reserve)
   into.varint(channelLimit)
   into.varint(growth)
   into.varint(channels)
@@ -272,6 +275,7 @@ const writeTerms = (into: Writer, { channelLimit, channels, growth, limit }: Ter
 
 const readTerms = (from: Reader): Terms => ({
   limit: from.varint(),
+  reserve: from.varint(),
   channelLimit: from.varint(),
   growth: from.varint(),
   channels: from.varint()

@@ -17,6 +17,8 @@ export type Opening = Frame.Open | Frame.Channels | Frame.Reset | Frame.ResetDon
 interface Grave {
   readonly name: string
   readonly frame: Frame.Reset
+  /** It was said on the present link. */
+  isSaid: boolean
 }
 
 /** The channels of one side of a session, by their numbers. */
@@ -28,6 +30,8 @@ export class Openings {
 
   private openedCount = 0
   private openLimit = 0
+  /** How many resets the other side may have unconfirmed. */
+  private resetsMax = 0
   /** How many of ours the other side has seen. */
   private theirSeenCount = 0
   private openDue: Array<Frame.Open> = []
@@ -49,9 +53,9 @@ export class Openings {
     this.saidLimit = channelsMax
   }
 
-  /** How many channels we may open now. */
+  /** How many channels we may open now: none while so many resets are not confirmed that memory could run out. */
   get openable(): number {
-    return this.openLimit - this.openedCount
+    return this.graves.size < gravesMax ? this.openLimit - this.openedCount : 0
   }
 
   /** Begins one more channel of ours and returns its number. */
@@ -65,13 +69,13 @@ export class Openings {
   /** A fresh session, in which we may open so many. */
   permit(limit: number): void {
     this.openLimit = limit
+    this.resetsMax = limit + this.channelsMax + gravesMax
     this.isUp = true
   }
 
   /** A new link of an earlier session: both sides tell which channels they have. */
   resume(): void {
     this.isListing = true
-    for (const id of this.graves.keys()) this.resetDue.add(id)
   }
 
   /** The link is gone. */
@@ -81,6 +85,7 @@ export class Openings {
     this.openDue = []
     this.resetDue.clear()
     this.resetDoneDue.clear()
+    for (const grave of this.graves.values()) grave.isSaid = false
   }
 
   /** The channel was there once, as far as this side knows. */
@@ -116,16 +121,15 @@ export class Openings {
     this.isUp = true
     for (let count = seen + 1; count <= this.openedCount; count++) {
       const channel = this.idOf(count)
-      const grave = this.graves.get(channel)
-      this.openDue.push({ _tag: "Open", channel, name: (find(channel) ?? grave)?.name ?? "" })
-      if (grave !== undefined) this.resetDue.add(channel)
+      this.openDue.push({ _tag: "Open", channel, name: (find(channel) ?? this.graves.get(channel))!.name })
     }
+    for (const [id, { isSaid }] of this.graves) if (!isSaid || this.isUnseen(id)) this.resetDue.add(id)
     return undefined
   }
 
   /** We have reset a channel. */
   reset(frame: Frame.Reset, { name }: Channel): void {
-    this.graves.set(frame.channel, { name, frame })
+    this.graves.set(frame.channel, { name, frame, isSaid: false })
     if (this.isUp) this.resetDue.add(frame.channel)
   }
 
@@ -133,9 +137,9 @@ export class Openings {
   wasReset(id: number, wasOpen: boolean): Violation | undefined {
     if (wasOpen) this.done(id)
     this.resetDoneDue.add(id)
-    return this.resetDoneDue.size <= this.channelsMax + this.openLimit
+    return this.resetDoneDue.size <= this.resetsMax
       ? undefined
-      : violation("channels", "more resets than there can be channels")
+      : violation("channels", `${this.resetDoneDue.size} resets at once, more than ${this.resetsMax}`)
   }
 
   /** The other side has confirmed a reset. */
@@ -148,41 +152,49 @@ export class Openings {
     if (!this.isOurs(id)) this.doneCount++
   }
 
+  /** The other side does not know yet how many channels there may be. */
+  get isNews(): boolean {
+    return this.isUp && this.limit > this.saidLimit
+  }
+
+  /** There is something to say now. That there may be more channels can wait, unless few are left. */
   get hasWork(): boolean {
     return (
       this.isListing ||
       this.openDue.length > 0 ||
       this.resetDue.size > 0 ||
       this.resetDoneDue.size > 0 ||
-      this.isLimitDue
+      (this.isNews && (this.saidLimit - this.seenCount) * 4 <= this.channelsMax)
     )
   }
 
-  /** What is to be said now, behind the positions of all channels. */
+  /** Everything there is to say, behind the positions of all channels. */
   write(): Array<Opening> {
-    if (!this.hasWork) return []
-    const frames: Array<Opening> = this.openDue
-    this.openDue = []
-    for (const id of this.resetDue) {
-      const grave = this.graves.get(id)
-      if (grave !== undefined) frames.push(grave.frame)
+    const frames: Array<Opening> = []
+    if (this.isListing) for (const id of this.graves.keys()) this.sayReset(id, frames)
+    if (this.isListing || this.isNews) {
+      this.saidLimit = this.limit
+      frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })
     }
+    this.isListing = false
+    for (const open of this.openDue) frames.push(open)
+    for (const id of this.resetDue) this.sayReset(id, frames)
     for (const channel of this.resetDoneDue) frames.push({ _tag: "ResetDone", channel })
+    this.openDue = []
     this.resetDue.clear()
     this.resetDoneDue.clear()
-    if (!this.isListing && !this.isLimitDue) return frames
-    this.isListing = false
-    this.saidLimit = this.limit
-    frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })
     return frames
+  }
+
+  private sayReset(id: number, into: Array<Opening>): void {
+    const grave = this.graves.get(id)
+    if (grave === undefined) return
+    grave.isSaid = true
+    into.push(grave.frame)
   }
 
   private get limit(): number {
     return this.doneCount + this.channelsMax
-  }
-
-  private get isLimitDue(): boolean {
-    return this.isUp && this.limit - this.saidLimit >= Math.max(1, this.channelsMax / 4)
   }
 
   private isOurs(id: number): boolean {
@@ -196,3 +208,6 @@ export class Openings {
 
 /** How many channels of its side there are up to this one. */
 const countOf = (id: number): number => Math.ceil(id / 2)
+
+/** How many resets may be unconfirmed before no more channels are opened. */
+const gravesMax = 1024

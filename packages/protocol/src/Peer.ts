@@ -95,6 +95,8 @@ export class Peer implements Sink {
   private sendGrowthBytes = 0
   private receiveGrowthBytes = 0
   private isUrgent = false
+  /** There is room again for whoever waits for it. */
+  private hasRoom = false
 
   private news: Facts = noFacts()
   private pingDue: number | undefined
@@ -129,6 +131,7 @@ export class Peer implements Sink {
     const { channelWindowBytes, channelsMax, growthBytes } = this.limits
     return {
       limit: this.main.receive.limit,
+      reserve: this.limits.windowBytes,
       channelLimit: channelWindowBytes,
       growth: growthBytes,
       channels: channelsMax
@@ -215,6 +218,7 @@ export class Peer implements Sink {
   data(id: number, offset: number, bytes: Uint8Array): Violation | undefined {
     const channel = this.channels.get(id)
     if (channel === undefined) return this.openings.isPast(id) ? undefined : unknown(id)
+    if (channel !== this.main && !this.openings.isUp) return early(id)
     const { receive } = channel
     const failed = receive.data(offset, bytes)
     if (failed !== undefined) return failed
@@ -288,6 +292,7 @@ export class Peer implements Sink {
 
   /** Says that this session will move elsewhere, on later links again; nothing may be accepted afterwards. */
   goAway(retryAfterMillis: number): void {
+    this.main.send.feed(Infinity, Infinity) // where our direction ends must be known
     this.retryAfterMillis = retryAfterMillis
     this.isGoingAway = true
     this.goAwayDue = true
@@ -300,7 +305,7 @@ export class Peer implements Sink {
 
   /** The other side does not know yet how far we are. */
   get hasNews(): boolean {
-    return this.main.isNews || this.newsy.size > 0
+    return this.main.isNews || this.newsy.size > 0 || this.openings.isNews
   }
 
   /** There is something to write now. News can wait a little for company, unless the other side may be waiting for it. */
@@ -310,7 +315,11 @@ export class Peer implements Sink {
 
   /** There are messages to write now. */
   get hasData(): boolean {
-    return !this.turns.isEmpty || Math.min(this.main.send.sendableBytes, this.roomOf(this.main)) > 0
+    return (
+      !this.turns.isEmpty ||
+      (this.hasRoom && this.awaitingCredit.size > 0) ||
+      (this.main.send.isReady && this.roomOf(this.main) > 0)
+    )
   }
 
   /** The next bytes for the link: control frames first, then at most `bytesMax` of data. */
@@ -328,7 +337,9 @@ export class Peer implements Sink {
 
   /** Where channel 0 stands, for a handshake; a link that is up meanwhile goes on undisturbed. The others follow on it. */
   positions(): ReadonlyArray<Positions> {
-    return [this.main.standing()]
+    const positions = this.main.standing()
+    this.received(this.main)
+    return [positions]
   }
 
   /** The link is gone. What waited to be said on it is forgotten, what was accepted is not. */
@@ -339,6 +350,8 @@ export class Peer implements Sink {
     for (const channel of this.channels.values()) {
       channel.announced = undefined
       channel.isListed = false
+      channel.send.cut()
+      this.weigh(channel)
       this.turns.leave(channel)
     }
   }
@@ -348,9 +361,12 @@ export class Peer implements Sink {
     if (terms.channels > 0 && terms.channelLimit < windowBytesMin) {
       return violation("terms", `a channel may send ${terms.channelLimit} bytes, fewer than ${windowBytesMin}`)
     }
+    if (terms.reserve < windowBytesMin) {
+      return violation("terms", `channel 0 may send ${terms.reserve} bytes, fewer than ${windowBytesMin}`)
+    }
     this.terms = terms
     this.openings.permit(terms.channels)
-    this.main.send.reserveBytes = terms.limit
+    this.main.send.reserveBytes = terms.reserve
     const failed = this.main.send.resume(0, 0, terms.limit)
     this.weigh(this.main)
     return failed
@@ -379,6 +395,7 @@ export class Peer implements Sink {
   }
 
   private opened({ channel: id, name }: Frame.Open): Violation | undefined {
+    if (!this.openings.isUp) return early(id)
     const found = this.openings.see(id)
     if (typeof found !== "boolean") return found
     if (found) this.news.opened.push(this.add(id, name, false))
@@ -403,7 +420,8 @@ export class Peer implements Sink {
       } else {
         const { receive, send } = channel
         const isDone = send.ended && send.sentMax === send.end && send.queuedCount === 0 && receive.isFinished
-        if (!isDone) return violation("channels", `channel ${channel.id} was forgotten before both directions had ended`)
+        if (!isDone)
+          return violation("channels", `channel ${channel.id} was forgotten before both directions had ended`)
         const { limit } = send
         const all = { ...unseen(channel.id, limit), received: send.end, taken: send.end, released: receive.taken }
         const failed = this.acknowledge(channel, all, true)
@@ -414,16 +432,14 @@ export class Peer implements Sink {
     return undefined
   }
 
-  private wasReset(frame: Frame.Reset): Violation | undefined {
-    const channel = this.channels.get(frame.channel)
-    if (frame.channel !== 0 && channel !== undefined) {
+  private wasReset({ channel: id, code, detail }: Frame.Reset): Violation | undefined {
+    if (id === 0) return violation("channel", "channel 0 cannot be reset")
+    const channel = this.channels.get(id)
+    if (channel !== undefined) {
       this.remove(channel)
-      this.news.reset.push({ channel, code: frame.code, detail: frame.detail })
-      this.openings.wasReset(channel.id, true)
-      return undefined
-    }
-    if (frame.channel !== 0 && this.openings.isPast(frame.channel)) return this.openings.wasReset(frame.channel, false)
-    return this.openings.isUp ? unknown(frame.channel) : undefined
+      this.news.reset.push({ channel, code, detail })
+    } else if (!this.openings.isPast(id)) return this.openings.isUp ? unknown(id) : undefined
+    return this.openings.wasReset(id, channel !== undefined)
   }
 
   private acknowledge(channel: Channel, frame: Positions, isResume: boolean): Violation | undefined {
@@ -476,11 +492,11 @@ export class Peer implements Sink {
     this.untakenBytes -= channel.untakenBytes
     this.receiveGrowthBytes -= channel.receiveGrowthBytes
     this.sendGrowthBytes -= channel.sendGrowthBytes
-    if (channel.sendGrowthBytes > 0) this.room()
+    if (channel.sendGrowthBytes > 0) this.hasRoom = true
   }
 
   private finish(channel: Channel): void {
-    if (channel === this.main) return
+    if (channel === this.main || this.channels.get(channel.id) !== channel) return
     this.remove(channel)
     this.openings.done(channel.id)
     this.news.finished.push(channel)
@@ -497,12 +513,16 @@ export class Peer implements Sink {
     if (more === 0) return
     channel.sendGrowthBytes = growthBytes
     this.sendGrowthBytes += more
-    if (more < 0) this.room()
+    if (more < 0) this.hasRoom = true
   }
 
-  /** There is room again for whoever waits for it. */
+  /** Whoever waits for room that is there now gets a turn, and keeps its place among those that wait until it has sent. */
   private room(): void {
-    for (const channel of [...this.awaitingCredit]) this.ready(channel)
+    this.hasRoom = false
+    if (!this.openings.isUp) return
+    for (const channel of this.awaitingCredit) {
+      if (channel.send.isReady && this.roomOf(channel) > 0) this.turns.join(channel)
+    }
   }
 
   /** How many bytes the channel may send now, as far as the session goes. */
@@ -558,14 +578,12 @@ export class Peer implements Sink {
   /** Appends the control frames that are due; true if they are no more than a heartbeat and positions. */
   private controlFrames(into: Array<Uint8Array>): boolean {
     const { closeDue, goAwayDue, pingDue, pongDue, retryAfterMillis } = this
-    if (this.positionsDue || this.main.isNews) into.push(Frame.encode(this.main.announce()))
+    if (this.positionsDue || this.main.isNews) this.tell(this.main, into)
     for (const channel of this.newsy) {
-      into.push(Frame.encode(channel.announce()))
+      this.tell(channel, into)
       if (channel.isFinished) this.finish(channel)
-      else if (this.full.has(channel) && channel.receive.received < channel.receive.limit) this.full.delete(channel)
     }
     this.newsy.clear()
-    if (this.main.receive.received < this.main.receive.limit) this.full.delete(this.main)
     const openings: ReadonlyArray<Opening> = this.openings.write()
     for (const frame of openings) into.push(Frame.encode(frame))
     if (pongDue !== undefined) into.push(Frame.encode({ _tag: "Pong", id: pongDue }))
@@ -588,17 +606,24 @@ export class Peer implements Sink {
     return isHeartbeat
   }
 
+  /** Appends where a channel stands. What its application took by itself counts from here on. */
+  private tell(channel: Channel, into: Array<Uint8Array>): void {
+    into.push(Frame.encode(channel.announce()))
+    this.received(channel)
+  }
+
   /** Appends data, by turns. */
   private dataFrames(bytesMax: number, into: Array<Uint8Array>): number {
     const { turns } = this
     let written = 0
+    if (this.hasRoom) this.room()
     this.ready(this.main)
     for (let channel = turns.next; channel !== undefined && written < bytesMax; channel = turns.next) {
       const { id, send } = channel
-      send.feed(bytesMax - written)
+      const wanted = Math.min(bytesMax - written, turns.isAlone ? bytesMax : channel.deficitBytes)
+      send.feed(wanted)
       const length = Math.min(
-        bytesMax - written,
-        turns.isAlone ? bytesMax : channel.deficitBytes,
+        wanted,
         send.sendableBytes,
         this.roomOf(channel),
         this.limits.frameBytesMax - dataHeaderBytesMax
@@ -609,6 +634,7 @@ export class Peer implements Sink {
         written += length
         this.weigh(channel)
         turns.spend(channel, length)
+        this.awaitingCredit.delete(channel)
       }
       this.ready(channel)
     }
@@ -630,6 +656,9 @@ const noFacts = (): Facts => ({
 })
 
 const unknown = (channel: number): Violation => violation("channel", `there is no channel ${channel}`)
+
+const early = (channel: number): Violation =>
+  violation("channels", `channel ${channel} is used before it was told which channels there are`)
 
 /** What stands at the beginning of a channel. */
 const unseen = (channel: number, limit: number): Positions => ({

@@ -81,7 +81,7 @@ export class ReceiveWindow {
 
   /** As large as it may be: what it grows by is granted with the next limit. Shrinking withdraws nothing. */
   resize(windowBytes: number): void {
-    this.windowBytes = Math.max(this.reserveBytes, windowBytes)
+    this.windowBytes = Math.max(this.reserveBytes, Math.floor(windowBytes))
   }
 
   /** Ends of messages that the application declined, until the sender confirms them. */
@@ -187,12 +187,11 @@ export class ReceiveWindow {
 
   /** Where the record ends that the application takes next, as far as that is known. */
   private get nextEnd(): number {
-    const isOwn = (end: number) => end > this.taken
-    return (
-      this.handedEnds.find(isOwn) ??
-      this.waitingEnds.find(isOwn) ??
-      (this.payloadNeeded > 0 ? this.recordStart + this.headerLength + this.payloadNeeded : 0)
-    )
+    for (let i = this.handedFrom; i < this.handedEnds.length; i++) {
+      if (this.handedEnds[i]! > this.taken) return this.handedEnds[i]!
+    }
+    for (const end of this.waitingEnds) if (end > this.taken) return end
+    return this.payloadNeeded > 0 ? this.recordStart + this.headerLength + this.payloadNeeded : 0
   }
 
   /** What is not a message is taken with the messages before it. */

@@ -69,6 +69,8 @@ export class SendWindow {
   takenCount = 0
   /** Messages that were skipped. */
   skippedCount = 0
+  /** Messages (and the end record) that are part of the stream, and those that were skipped before them. */
+  private streamCount = 0
 
   /** How much the receiver takes in any case, beyond what its application has taken. */
   reserveBytes: number
@@ -140,12 +142,17 @@ export class SendWindow {
 
   /** There is more to send than the receiver lets us. */
   get isWaitingForCredit(): boolean {
-    return this.sent >= this.limit && (this.sent < Math.min(this.end, this.stopAt) || this.queue !== undefined)
+    return this.sent >= this.limit && (this.sent < Math.min(this.end, this.stopAt) || this.canFeed)
   }
 
   /** There is something to send, or would be if it were fed. */
   get isReady(): boolean {
-    return this.sendableBytes > 0 || (this.queue !== undefined && this.end < this.limit)
+    return this.sendableBytes > 0 || (this.end < this.limit && this.canFeed)
+  }
+
+  /** Something waits in front of the stream and may enter it. */
+  private get canFeed(): boolean {
+    return this.queue !== undefined && this.stopAt === Infinity
   }
 
   /** The room that a message of so many bytes takes up. */
@@ -155,6 +162,11 @@ export class SendWindow {
 
   /** Keeps a copy of the message for sending. Not after {@link acceptEnd}, nor while messages are queued. */
   accept(message: Uint8Array): void {
+    if (this.queue !== undefined) this.feedRest(this.queue)
+    this.append(message)
+  }
+
+  private append(message: Uint8Array): void {
     const header = Varint.size(message.length + Record.message)
     const segment = this.room(header + message.length)
     const at = Varint.write(segment.bytes, segment.length, message.length + Record.message)
@@ -170,10 +182,10 @@ export class SendWindow {
     else this.queue.isEnding = true
   }
 
-  /** Keeps the message in front of the stream until there is credit for it: until then it can be skipped. */
+  /** Keeps a copy of the message in front of the stream until there is credit for it: until then it can be skipped. */
   enqueue(message: Uint8Array, expiresAt = Infinity): void {
     this.queue ??= { messages: [], bytes: 0, skippedAfter: 0, expiresAt: Infinity, isEnding: false }
-    this.queue.messages.push({ message, expiresAt, skippedBefore: this.queue.skippedAfter })
+    this.queue.messages.push({ message: message.slice(), expiresAt, skippedBefore: this.queue.skippedAfter })
     this.queue.skippedAfter = 0
     this.queue.bytes += SendWindow.recordBytes(message.length)
     this.queue.expiresAt = Math.min(this.queue.expiresAt, expiresAt)
@@ -181,35 +193,63 @@ export class SendWindow {
 
   /** Skips the oldest message in front of the stream. Returns its ordinal, -1 if there is none. */
   skipOldest(): number {
-    return this.queuedCount === 0 ? -1 : this.skip(0)
+    const { queue } = this
+    const oldest = queue?.messages.shift()
+    if (queue === undefined || oldest === undefined) return -1
+    this.skipped(queue, oldest)
+    const behind = queue.messages[0]
+    if (behind === undefined) queue.skippedAfter += oldest.skippedBefore + 1
+    else behind.skippedBefore += oldest.skippedBefore + 1
+    return this.streamCount + oldest.skippedBefore
   }
 
   /** Skips the messages in front of the stream that are of no use any more. Returns their ordinals. */
   expire(now: number): Array<number> {
     const { queue } = this
     if (queue === undefined || now < queue.expiresAt) return []
+    const { messages } = queue
     const skipped: Array<number> = []
-    for (let i = 0; i < queue.messages.length; ) {
-      if (queue.messages[i]!.expiresAt <= now) skipped.push(this.skip(i))
-      else i++
+    let ordinal = this.streamCount
+    let skippedBefore = 0
+    queue.messages = []
+    queue.expiresAt = Infinity
+    for (const one of messages) {
+      ordinal += one.skippedBefore
+      skippedBefore += one.skippedBefore
+      if (one.expiresAt <= now) {
+        this.skipped(queue, one)
+        skipped.push(ordinal)
+        skippedBefore++
+      } else {
+        one.skippedBefore = skippedBefore
+        skippedBefore = 0
+        queue.messages.push(one)
+        queue.expiresAt = Math.min(queue.expiresAt, one.expiresAt)
+      }
+      ordinal++
     }
-    queue.expiresAt = queue.messages.reduce((first, { expiresAt }) => Math.min(first, expiresAt), Infinity)
+    queue.skippedAfter += skippedBefore
     return skipped
   }
 
   /** Moves messages from the queue into the stream, as far as there is credit and so many bytes are wanted. */
-  feed(bytesWanted: number): void {
+  feed(bytesWanted: number, limit = this.limit): void {
     const { queue } = this
-    if (queue === undefined) return
+    if (queue === undefined || !this.canFeed) return
     let done = 0
-    while (done < queue.messages.length && this.end < this.limit && this.end - this.sent < bytesWanted) {
+    while (done < queue.messages.length && this.end < limit && this.end - this.sent < bytesWanted) {
       const { message, skippedBefore } = queue.messages[done++]!
       this.appendSkip(skippedBefore)
       queue.bytes -= SendWindow.recordBytes(message.length)
-      this.accept(message)
+      this.append(message)
     }
     queue.messages.splice(0, done)
-    if (queue.messages.length > 0 || this.end >= this.limit) return
+    if (queue.messages.length > 0 || this.end >= limit) return
+    this.feedRest(queue)
+  }
+
+  /** No message is queued any more: what was skipped behind the last one, and the end. */
+  private feedRest(queue: Queue): void {
     this.appendSkip(queue.skippedAfter)
     this.queue = undefined
     if (queue.isEnding) this.appendSmall(Record.end, 0)
@@ -250,7 +290,12 @@ export class SendWindow {
     return undefined
   }
 
-  /** The link is gone, and a new one goes on where the receiver stands. */
+  /** The link is gone: what it was handed is to be sent again. */
+  cut(): void {
+    this.sent = this.received
+  }
+
+  /** A new link goes on where the receiver stands. */
   resume(received: number, taken: number, limit: number): Violation | undefined {
     const failed = this.acknowledge(received, taken, limit)
     if (failed === undefined) this.sent = received
@@ -301,6 +346,7 @@ export class SendWindow {
     for (let rest = count; rest > 0; rest -= skipMax) {
       const some = Math.min(rest, skipMax)
       this.appendSmall(Record.skip, some)
+      this.streamCount += some - 1
       this.skips.push({ end: this.end, count: some })
     }
   }
@@ -315,25 +361,15 @@ export class SendWindow {
     this.accepted(bytes)
   }
 
-  /** Skips the message at `index` of the queue. Returns its ordinal: they count over the life of the stream. */
-  private skip(index: number): number {
-    const queue = this.queue!
-    let ordinal = this.takenCount + this.ends.length - this.endsFrom
-    for (const { count } of this.skips) ordinal += count - 1
-    for (let i = 0; i < index; i++) ordinal += queue.messages[i]!.skippedBefore + 1
-    const [skipped] = queue.messages.splice(index, 1)
-    const { message, skippedBefore } = skipped!
-    const behind = queue.messages[index]
-    if (behind === undefined) queue.skippedAfter += skippedBefore + 1
-    else behind.skippedBefore += skippedBefore + 1
+  private skipped(queue: Queue, { message }: Queued): void {
     queue.bytes -= SendWindow.recordBytes(message.length)
     this.skippedCount++
-    return ordinal + skippedBefore
   }
 
   private accepted(bytes: number): void {
     this.end += bytes
     this.ends.push(this.end)
+    this.streamCount++
   }
 
   private release(until: number, taken: number): void {

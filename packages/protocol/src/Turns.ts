@@ -32,7 +32,7 @@ export class Turns {
     if (channel.isWaiting) return
     channel.isWaiting = true
     if (channel.round === this.round) return this.queue(channel)
-    channel.deficitBytes = quantumBytes * channel.weight
+    channel.deficitBytes = turnBytes(channel)
     this.fresh.push(channel)
   }
 
@@ -53,7 +53,7 @@ export class Turns {
   }
 
   private queue(channel: Channel): void {
-    channel.deficitBytes = quantumBytes * channel.weight
+    channel.deficitBytes = turnBytes(channel)
     this.waiting.push(channel)
   }
 
@@ -64,6 +64,8 @@ export class Turns {
     this.turnsLeft = this.waiting.length
   }
 }
+
+const turnBytes = ({ weight }: Channel): number => Math.max(1, Math.round(quantumBytes * weight))
 
 /** Almost always it is the first. */
 const takeOut = (list: Array<Channel>, channel: Channel): boolean => {

@@ -64,6 +64,19 @@ describe("Frame", () => {
     assert.strictEqual(ruleOf(Frame.Type.Refused, "0a000000"), "refused-code")
   })
 
+  it("refuses a reset for a reason that does not exist, and names and details that are too long", () => {
+    assert.strictEqual(ruleOf(Frame.Type.Reset, "010300"), "Reset")
+    assert.strictEqual(ruleOf(Frame.Type.Reset, "010400"), "reset-code")
+    for (const length of [255, 256]) {
+      const text = "x".repeat(length)
+      const expected = (tag: string) => (length === 255 ? tag : "frame-body")
+      const open = { _tag: "Open", channel: 1, name: text } as const
+      assert.strictEqual(ruleOf(...split(Frame.encode(open))), expected("Open"))
+      const reset = { _tag: "Reset", channel: 1, code: "Failed", detail: text } as const
+      assert.strictEqual(ruleOf(...split(Frame.encode(reset))), expected("Reset"))
+    }
+  })
+
   it("refuses text that is not UTF-8", () => {
     assert.strictEqual(ruleOf(Frame.Type.Close, "000002c3a9"), "Close")
     assert.strictEqual(ruleOf(Frame.Type.Close, "000002c328"), "frame-body")

@@ -46,7 +46,10 @@ describe("Handshake", () => {
       { ...hello, definition: "app/telemetry" },
       { ...hello, messageBytesMax: 1 },
       { ...hello, heartbeatMillisMax: 1 },
-      { ...hello, limit: 1 },
+      ...(["limit", "reserve", "channelLimit", "growth", "channels"] as const).map((key) => ({
+        ...hello,
+        terms: { ...hello.terms, [key]: 1 }
+      })),
       { ...hello, session: otherBytes(hello.session) },
       { ...hello, epoch: hello.epoch + 1 },
       { ...hello, nonce: otherBytes(hello.nonce) },

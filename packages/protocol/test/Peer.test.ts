@@ -3,12 +3,22 @@ import { assert, describe, it } from "@effect/vitest"
 import { concat, hello, hex } from "./Samples.ts"
 import { decodeAll, type SlowFrame } from "./SlowProtocol.ts"
 
-const limits: Peer.Limits = { windowBytes: 100, messageBytesMax: 1000, frameBytesMax: 50 }
+const limits: Peer.Limits = {
+  windowBytes: 100,
+  channelWindowBytes: 40,
+  windowBytesMax: 400,
+  growthBytes: 0,
+  channelsMax: 3,
+  messageBytesMax: 1000,
+  frameBytesMax: 50
+}
 
-/** A peer that has said where it stands, as it does first on every link. */
+const terms = { limit: 100, reserve: 100, channelLimit: 40, growth: 0, channels: 3 }
+
+/** A client that has said where it stands, as it does first on every link. */
 const begun = (limit = 100): Peer.Peer => {
-  const peer = new Peer.Peer(limits)
-  assert.isUndefined(peer.begin(limit))
+  const peer = new Peer.Peer(limits, "client")
+  assert.isUndefined(peer.begin({ ...terms, limit }))
   peer.write(0)
   return peer
 }
@@ -33,14 +43,14 @@ const none: Positions.Positions = {
 
 describe("Peer", () => {
   it("says where it stands first on every link, fresh or resumed", () => {
-    const peer = new Peer.Peer(limits)
+    const peer = new Peer.Peer(limits, "client")
     assert.isTrue(peer.hasWork && peer.hasNews)
-    peer.begin(100)
+    peer.begin(terms)
     assert.deepStrictEqual(frames(peer.write(10)), [{ ...none }])
     assert.isFalse(peer.hasWork || peer.hasNews)
     peer.cut()
     peer.resume([none])
-    assert.deepStrictEqual(frames(peer.write(10)), [{ ...none }])
+    assert.deepStrictEqual(frames(peer.write(10)), [{ ...none }, { _tag: "Channels", seen: 0, limit: 3 }])
   })
 
   it("writes control frames before data, whatever waits, and data in frames within the bound", () => {
@@ -91,8 +101,8 @@ describe("Peer", () => {
 
   it("joins what is small into one piece and leaves what is large in views", () => {
     const written = (messageBytes: number) => {
-      const peer = new Peer.Peer({ ...limits, frameBytesMax: 65_536 })
-      peer.begin(100_000)
+      const peer = new Peer.Peer({ ...limits, frameBytesMax: 65_536 }, "client")
+      peer.begin({ ...terms, limit: 100_000 })
       peer.write(0)
       peer.send.accept(new Uint8Array(messageBytes))
       const { bytes, chunks } = peer.write(100_000)!
@@ -141,19 +151,19 @@ describe("Peer", () => {
 
   it("reports each fact once: what arrived, what was taken, go away, close and closed", () => {
     const [ours, theirs] = [begun(), begun()]
-    assert.isFalse(theirs.facts().arrived)
+    assert.deepStrictEqual(theirs.facts().arrived, [])
     ours.send.accept(Uint8Array.of(1))
     deliver(ours.write(100), theirs)
-    assert.isTrue(theirs.facts().arrived)
+    assert.deepStrictEqual(theirs.facts().arrived, [theirs.main])
     theirs.receive.hand()
     assert.isUndefined(theirs.receive.hand())
     theirs.announce()
     deliver(theirs.write(100), ours)
-    assert.isTrue(ours.facts().taken)
+    assert.deepStrictEqual(ours.facts().taken, [ours.main])
 
     ours.send.acceptEnd()
     deliver(ours.write(100), theirs)
-    assert.isTrue(theirs.facts().arrived)
+    assert.deepStrictEqual(theirs.facts().arrived, [theirs.main])
     ours.goAway(250)
     ours.close({ code: "Fenced", epoch: 9, detail: "moved" })
     deliver(ours.write(100), theirs)
@@ -163,8 +173,11 @@ describe("Peer", () => {
     deliver(theirs.write(100), ours)
     assert.isTrue(ours.facts().closed)
     assert.deepStrictEqual(ours.facts(), {
-      arrived: false,
-      taken: false,
+      arrived: [],
+      taken: [],
+      opened: [],
+      finished: [],
+      reset: [],
       pong: undefined,
       rejected: [],
       goAway: undefined,
@@ -175,19 +188,19 @@ describe("Peer", () => {
 
   it("holds credit back until it is a quarter of the window, and news for company", () => {
     const peer = begun()
-    const stream = (length: number) => concat([Uint8Array.of(length), new Uint8Array(length - 1)])
+    const stream = (length: number) => concat([Uint8Array.of(length + 1), new Uint8Array(length - 1)])
     peer.data(0, 0, stream(24))
     peer.receive.hand()
     peer.receive.take(1)
     assert.deepStrictEqual([peer.hasWork, peer.hasNews], [false, true])
     assert.isUndefined(peer.write(100))
-    peer.data(0, 24, Uint8Array.of(1))
+    peer.data(0, 24, Uint8Array.of(2))
     peer.receive.hand()
     peer.receive.take(1)
     assert.isTrue(peer.hasWork)
     assert.deepStrictEqual(frames(peer.write(100)), [{ ...none, received: 25, taken: 25, limit: 125 }])
     assert.isFalse(peer.hasNews)
-    peer.data(0, 25, Uint8Array.of(1))
+    peer.data(0, 25, Uint8Array.of(2))
     assert.deepStrictEqual([peer.hasWork, peer.hasNews], [false, true])
     peer.heartbeat()
     assert.deepStrictEqual(tags(peer.write(100)), ["Positions", "Heartbeat"])
@@ -206,7 +219,10 @@ describe("Peer", () => {
     const written = theirs.write(100)
     assert.deepStrictEqual(frames(written)[0]?.["rejected"], [4, 8])
     deliver(written, ours)
-    assert.deepStrictEqual(ours.facts().rejected, [1, 3])
+    assert.deepStrictEqual(ours.facts().rejected, [
+      { channel: ours.main, ordinal: 1 },
+      { channel: ours.main, ordinal: 3 }
+    ])
     theirs.announce()
     deliver(theirs.write(100), ours)
     assert.deepStrictEqual(ours.facts().rejected, [])
@@ -240,21 +256,19 @@ describe("Peer", () => {
     assert.strictEqual(begun().data(0, 1, Uint8Array.of(1))?.rule, "data-gap")
   })
 
-  it("knows channel 0 and no other", () => {
-    assert.strictEqual(begun().data(1, 0, Uint8Array.of(1))?.rule, "channel")
-    assert.strictEqual(begun().control({ ...none, channel: 1 })?.rule, "channel")
+  it("resumes with the positions of channel 0 and of no other", () => {
     const peer = begun()
     peer.cut()
     assert.strictEqual(peer.resume([])?.rule, "resume")
     assert.strictEqual(peer.resume([none, none])?.rule, "resume")
-    assert.strictEqual(peer.resume([{ ...none, channel: 1 }])?.rule, "channel")
+    assert.strictEqual(peer.resume([{ ...none, channel: 1 }])?.rule, "resume")
   })
 
   it("refuses frames of the handshake once it is over", () => {
     const bytes = new Uint8Array(32)
     const late: ReadonlyArray<Frame.Control> = [
       hello,
-      { _tag: "Welcome", version: 1, heartbeatMillisMax: 0, limit: 0, session: bytes.subarray(16), secret: bytes },
+      { _tag: "Welcome", version: 1, heartbeatMillisMax: 0, terms, session: bytes.subarray(16), secret: bytes },
       { _tag: "Challenge", version: 1, heartbeatMillisMax: 0, nonce: bytes, positions: [] },
       { _tag: "Proof", positions: [], mac: bytes },
       { _tag: "Resumed", mac: bytes },
@@ -273,7 +287,7 @@ describe("Peer", () => {
     peer.control({ _tag: "Close", code: "Normal", epoch: 0, detail: "" })
     peer.cut()
     peer.resume([none])
-    assert.deepStrictEqual(tags(peer.write(100)), ["Positions"])
+    assert.deepStrictEqual(tags(peer.write(100)), ["Positions", "Channels"])
     peer.goAway(77)
     for (let link = 0; link < 2; link++) {
       const written = frames(peer.write(100))
@@ -296,14 +310,14 @@ describe("Peer", () => {
     assert.isUndefined(ours.resume(theirPositions))
     assert.isUndefined(theirs.resume(ourPositions))
     const first = frames(ours.write(1000))
-    assert.deepStrictEqual([first[1]?.["offset"], String(first[1]?.["bytes"]).length / 2], [10, 21])
+    assert.deepStrictEqual([first[2]?.["offset"], String(first[2]?.["bytes"]).length / 2], [10, 21])
     deliver(theirs.write(1000), ours)
     assert.deepStrictEqual(ours.receive.hand()?.map(hex), ["02".repeat(30)])
   })
 
   it("keeps the positions of a handshake as they were said, and the live link informed", () => {
     const peer = begun()
-    peer.data(0, 0, Uint8Array.of(2, 1, 2, 2))
+    peer.data(0, 0, Uint8Array.of(3, 1, 3, 2))
     peer.receive.hand()
     peer.receive.reject()
     const said = peer.positions()
@@ -317,10 +331,10 @@ describe("Peer", () => {
 
   it("is bound by the limit that a handshake said, even if that handshake came to nothing", () => {
     const peer = begun()
-    peer.data(0, 0, concat([Uint8Array.of(40), new Uint8Array(39)]))
+    peer.data(0, 0, concat([Uint8Array.of(41), new Uint8Array(39)]))
     peer.receive.hand()
     assert.isUndefined(peer.receive.hand())
     assert.strictEqual(peer.positions()[0]?.limit, 140)
-    assert.isUndefined(peer.data(0, 40, concat([Uint8Array.of(0x40, 101), new Uint8Array(98)])))
+    assert.isUndefined(peer.data(0, 40, concat([Uint8Array.of(0x40, 102), new Uint8Array(98)])))
   })
 })

@@ -20,13 +20,21 @@ export const positions: Positions.Positions = {
   rejected: [64, 65_000]
 }
 
+export const terms: Handshake.Terms = {
+  limit: 1_048_576,
+  reserve: 1_048_576,
+  channelLimit: 65_536,
+  growth: 16_777_216,
+  channels: 1000
+}
+
 export const hello: Handshake.Hello = {
   _tag: "Hello",
   versions: [1],
   definition: "app/Telemetry",
   messageBytesMax: 67_108_864,
   heartbeatMillisMax: 5000,
-  limit: 1_048_576,
+  terms,
   session,
   epoch: 7,
   nonce,
@@ -47,7 +55,7 @@ export const proof: Handshake.Proof = { _tag: "Proof", positions: [{ ...position
 export const controls: ReadonlyArray<Frame.Control> = [
   hello,
   { ...hello, session: new Uint8Array(0), epoch: 1, definition: "grüße/🪢", credentials: new Uint8Array(0) },
-  { _tag: "Welcome", version: 1, heartbeatMillisMax: 5000, limit: 65_536, session, secret },
+  { _tag: "Welcome", version: 1, heartbeatMillisMax: 5000, terms, session, secret },
   challenge,
   proof,
   { _tag: "Resumed", mac },
@@ -72,6 +80,13 @@ export const controls: ReadonlyArray<Frame.Control> = [
   { _tag: "Heartbeat" },
   positions,
   { ...positions, channel: 3, rejected: [] },
+  { _tag: "Open", channel: 1, name: "" },
+  { _tag: "Open", channel: 70, name: "postgres/🪢" },
+  { _tag: "Channels", seen: 3, limit: 1003 },
+  ...(["Refused", "Abandoned", "Failed", "Invalid"] as const).map(
+    (code, i) => ({ _tag: "Reset", channel: 64 * i, code, detail: i === 0 ? "" : `reason ${i}` }) as const
+  ),
+  { _tag: "ResetDone", channel: 5 },
   { _tag: "GoAway", retryAfterMillis: 1500, end: 2 ** 40 },
   ...(["Normal", "Drained", "Expired", "Failed", "Violated", "Fenced", "GoneAway"] as const).map(
     (code, i) => ({ _tag: "Close", code, epoch: i, detail: i === 0 ? "" : `reason ${i}` }) as const
@@ -88,6 +103,12 @@ export const randomControl = (chance: Chance): Frame.Control => {
       return { ...frame, id: chance.integer() }
     case "Positions":
       return randomPositions(chance)
+    case "Open":
+    case "Reset":
+    case "ResetDone":
+      return { ...frame, channel: chance.integer() }
+    case "Channels":
+      return { ...frame, seen: chance.integer(), limit: chance.integer() }
     case "GoAway":
       return { ...frame, retryAfterMillis: chance.integer(), end: chance.integer() }
     case "Close":

@@ -17,10 +17,10 @@ const rule = (window: SendWindow.SendWindow, received: number, taken: number, li
   window.acknowledge(received, taken, limit)?.rule
 
 describe("SendWindow", () => {
-  it("writes a message as its length plus one and its bytes, and the end as 0", () => {
+  it("writes a message as its length plus two and its bytes, and the end as 0", () => {
     const window = filled(1000, 0, 2)
     window.acceptEnd()
-    assert.strictEqual(next(window), "0103020200")
+    assert.strictEqual(next(window), "0204020200")
     assert.isTrue(window.ended)
     assert.strictEqual(window.end, 5)
   })
@@ -28,10 +28,10 @@ describe("SendWindow", () => {
   it("takes up the room that recordBytes foretells, at each border of the length", () => {
     for (const [messageBytes, recordBytes] of [
       [0, 1],
-      [62, 63],
-      [63, 65],
-      [16_382, 16_384],
-      [16_383, 16_387]
+      [61, 62],
+      [62, 64],
+      [16_381, 16_383],
+      [16_382, 16_386]
     ] as const) {
       assert.strictEqual(SendWindow.SendWindow.recordBytes(messageBytes), recordBytes)
       assert.strictEqual(filled(0, messageBytes).end, recordBytes)
@@ -44,7 +44,7 @@ describe("SendWindow", () => {
     window.accept(message)
     message.fill(9)
     window.resume(0, 0, 10)
-    assert.strictEqual(next(window), "030102")
+    assert.strictEqual(next(window), "040102")
   })
 
   it("sends up to the limit and not a byte beyond it, and says that it waits for credit", () => {
@@ -52,7 +52,7 @@ describe("SendWindow", () => {
     assert.deepStrictEqual([window.sendableBytes, window.isWaitingForCredit, next(window)], [0, true, ""])
     assert.isUndefined(window.acknowledge(0, 0, 3))
     assert.deepStrictEqual([window.sendableBytes, window.isWaitingForCredit], [3, false])
-    assert.strictEqual(next(window), "050101")
+    assert.strictEqual(next(window), "060101")
     assert.deepStrictEqual([window.sendableBytes, window.isWaitingForCredit], [0, true])
     assert.isUndefined(window.acknowledge(0, 0, 5))
     assert.strictEqual(next(window, 1), "01")
@@ -102,10 +102,10 @@ describe("SendWindow", () => {
 
   it("goes on where the receiver stands, in the middle of a message, too", () => {
     const window = filled(100, 4, 4)
-    assert.strictEqual(next(window), "05010101010502020202")
+    assert.strictEqual(next(window), "06010101010602020202")
     assert.isUndefined(window.resume(3, 0, 100))
     assert.deepStrictEqual([window.sent, window.sentMax], [3, 10])
-    assert.strictEqual(next(window), "01010502020202")
+    assert.strictEqual(next(window), "01010602020202")
     assert.strictEqual(window.resume(2, 0, 100)?.rule, "received")
     assert.strictEqual(window.sent, 10)
   })

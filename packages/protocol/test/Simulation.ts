@@ -1,133 +1,110 @@
 /**
- * Two peers, joined by a link that delivers bytes late, in any pieces, and loses what is under way when it is cut. Beside
- * them stands a model of plain arrays that says what must be true; `check` compares after every step.
+ * Two peers with many channels, joined by a link that delivers bytes late, in any pieces, and loses what is under way when
+ * it is cut. Beside them stands a model of plain arrays that says what must be true; `check` compares after every step.
  */
-import { Decoder, Frame, type Handshake, Peer, type SendWindow } from "@holdfast/protocol"
+import { type Channel, Decoder, Frame, type Handshake, Peer } from "@holdfast/protocol"
 import { assert } from "@effect/vitest"
+import { equal, Flow, ordered } from "./Flow.ts"
 import { challenge, concat, hex, proof } from "./Samples.ts"
 import type { Chance } from "./Seeded.ts"
 
-/** One direction as plain arrays: what was sent, and how far the receiving application is. */
-class Flow {
-  readonly messages: Array<Uint8Array> = []
-  /** Where the record of each message ends. */
-  readonly ends: Array<number> = []
-  length = 0
-  ended = false
-  /** Messages that the application was handed, or is done with. */
-  handed = 0
-  taken = 0
-  /** Messages that the application declined, and of which the sender was told. */
-  readonly rejected: Array<number> = []
-  readonly toldRejected: Array<number> = []
+/** What has become of a channel, as one side sees it. */
+type Fate = "unseen" | "open" | "finished" | "reset"
 
-  send(message: Uint8Array): void {
-    this.length += (message.length + 1 < 64 ? 1 : 2) + message.length
-    this.messages.push(message)
-    this.ends.push(this.length)
-  }
-
-  end(): void {
-    this.length += 1
-    this.ended = true
-  }
-
-  /** How many messages end at or below `position`. */
-  countAt(position: number): number {
-    let count = 0
-    while (count < this.ends.length && this.ends[count]! <= position) count++
-    return count
-  }
-
-  /** What `taken` must be at a receiver that holds everything below `received`. */
-  takenAt(received: number): number {
-    if (this.ended && received === this.length && this.taken === this.messages.length) return this.length
-    return this.taken === 0 ? 0 : this.ends[this.taken - 1]!
-  }
+/** One channel, seen from both sides. */
+export interface Pair {
+  readonly id: number
+  readonly name: string
+  /** What the client sends, and what the server sends. */
+  readonly up: Flow
+  readonly down: Flow
+  readonly client: End
+  readonly server: End
 }
 
-/** One peer, the bytes on their way to it, and the model of what it sends and receives. */
+interface End {
+  channel: Channel.Channel | undefined
+  fate: Fate
+  /** How this side has reset it. */
+  code: Frame.ResetCode | undefined
+}
+
+/** One peer, and the bytes on their way to it. */
 export interface Side {
+  readonly name: "client" | "server"
   readonly peer: Peer.Peer
-  readonly outgoing: Flow
-  readonly incoming: Flow
+  readonly limits: Peer.Limits
   decoder: Decoder.Decoder
   inFlight: Uint8Array
-  /** Bytes of data that its decoder has handed on. */
-  dataBytes: number
   readonly asked: Set<number>
   pong: number
   goAway: Frame.GoAway | undefined
 }
 
-const makeSide = (limits: Peer.Limits, outgoing: Flow, incoming: Flow): Side => {
-  const side: Side = {
-    peer: new Peer.Peer(limits),
-    outgoing,
-    incoming,
-    decoder: undefined!,
-    inFlight: new Uint8Array(0),
-    dataBytes: 0,
-    asked: new Set(),
-    pong: 0,
-    goAway: undefined
-  }
-  side.decoder = newDecoder(side)
-  return side
+/** What the peers keep to themselves. */
+interface Private {
+  readonly sendGrowthBytes: number
+  readonly receiveGrowthBytes: number
+  readonly terms: Handshake.Terms
+  readonly openings: { readonly isUp: boolean; readonly graves: ReadonlyMap<number, unknown> }
+  readonly roomOf: (channel: Channel.Channel) => number
 }
 
-const newDecoder = (side: Side): Decoder.Decoder =>
-  new Decoder.Decoder(65_536, {
-    control: (frame) => side.peer.control(frame),
-    data: (channel, offset, bytes) => {
-      side.dataBytes += bytes.length
-      return side.peer.data(channel, offset, bytes)
-    }
-  })
+export const inside = (peer: Peer.Peer): Private => peer as unknown as Private
 
 /** A client and a server in the midst of a session. */
 export class Simulation {
   readonly client: Side
   readonly server: Side
   readonly chance: Chance
-  readonly limits: Peer.Limits
+  readonly pairs = new Map<number, Pair>()
+  readonly main: Pair
+  isClosedToNewMessages = false
+  /** Only channel 0 is used. */
+  readonly isPlain: boolean
+  private readonly cutProbability: number
   private isUp = true
   private pings = 0
-  isClosedToNewMessages = false
+  private now = 0
 
-  constructor(chance: Chance) {
+  constructor(chance: Chance, isPlain = false) {
     this.chance = chance
+    this.isPlain = isPlain
+    this.cutProbability = chance.pick([0.002, 0.02, 0.07])
     const messageBytesMax = chance.pick([0, 1, 70, 300])
-    this.limits = {
-      windowBytes: chance.pick([messageBytesMax > 1 ? 40 : 8, 41, 70, 500]),
-      messageBytesMax,
-      frameBytesMax: chance.pick([17, 18, 40, 4096])
+    this.client = this.makeSide("client", messageBytesMax)
+    this.server = this.makeSide("server", messageBytesMax)
+    this.main = this.pair(0, "")
+    for (const { name, peer } of [this.client, this.server]) {
+      this.main[name].channel = peer.main
+      this.main[name].fate = "open"
     }
-    const up = new Flow()
-    const down = new Flow()
-    this.client = makeSide(this.limits, up, down)
-    this.server = makeSide(this.limits, down, up)
-    assert.isUndefined(this.client.peer.begin(this.server.peer.receive.limit))
-    assert.isUndefined(this.server.peer.begin(this.client.peer.receive.limit))
+    assert.isUndefined(this.client.peer.begin(this.server.peer.offer))
+    assert.isUndefined(this.server.peer.begin(this.client.peer.offer))
   }
 
   /** One random step, and a check of everything. */
   step(): void {
     const { chance } = this
     const side = chance.bool() ? this.client : this.server
+    const pair = this.anyPair(side)
     const dice = chance.int(0, 99)
-    if (dice < 20) this.accept(side)
-    else if (dice < 45) this.write(side, chance.pick([0, 1, 5, 100, 10_000]))
-    else if (dice < 65) this.deliver(side, chance.int(1, Math.max(1, side.inFlight.length)))
-    else if (dice < 73) this.hand(side)
-    else if (dice < 80) this.take(side, chance.int(0, 3))
-    else if (dice < 83) this.reject(side)
-    else if (dice < 86) this.giveBack(side)
-    else if (dice < 90) side.peer.announce()
-    else if (dice < 92) this.ping(side)
-    else if (dice < 93) side.peer.heartbeat()
-    else if (this.isUp) this.cut()
-    else this.resume()
+    if (!this.isUp && chance.bool(0.3)) this.resume()
+    else if (this.isUp && chance.bool(this.cutProbability)) this.cut()
+    else if (dice < 16) for (let i = chance.int(1, 3); i > 0; i--) this.accept(side, pair)
+    else if (dice < 39) this.write(side, chance.pick([0, 1, 5, 100, 10_000, 10_000]))
+    else if (dice < 58) this.deliver(side, chance.bool() ? side.inFlight.length : chance.int(0, side.inFlight.length))
+    else if (dice < 69) this.hand(side, pair)
+    else if (dice < 75) this.take(side, pair, chance.int(0, 3))
+    else if (dice < 77) this.reject(side, pair)
+    else if (dice < 78) this.giveBack(side, pair)
+    else if (dice < 80) this.skip(side, pair)
+    else if (dice < 86) this.open(side)
+    else if (dice < 87) this.reset(side, pair)
+    else if (dice < 91) side.peer.announce()
+    else if (dice < 93) side.peer.tune()
+    else if (dice < 94) this.ping(side)
+    else side.peer.heartbeat()
     this.check()
   }
 
@@ -141,87 +118,139 @@ export class Simulation {
         if (side.peer.hasNews) side.peer.announce()
         this.write(side, this.chance.pick([1, 100, 10_000]))
         if (side.inFlight.length > 0) this.deliver(side, side.inFlight.length)
-        if (this.chance.bool()) this.hand(side)
+        for (const pair of this.pairs.values()) if (this.chance.bool()) this.hand(side, pair)
       }
       if (round % 8 === 0) this.check()
     }
     this.check()
   }
 
-  accept(side: Side): void {
-    const { outgoing, peer } = side
-    if (outgoing.ended || this.isClosedToNewMessages) return
-    if (this.chance.bool(0.03)) {
-      peer.send.acceptEnd()
-      outgoing.end()
-      return
+  accept(side: Side, pair: Pair): void {
+    const { channel } = pair[side.name]
+    const flow = this.outgoing(side, pair)
+    if (channel === undefined || flow.ended || this.isClosedToNewMessages) return
+    const { send } = channel
+    if (this.chance.bool(pair === this.main ? 0.03 : 0.25)) {
+      send.acceptEnd()
+      flow.ended = true
+    } else {
+      const { messageBytesMax } = side.limits
+      const message = this.chance.bytes(
+        Math.min(messageBytesMax, this.chance.pick([0, 0, 1, 3, 10, 61, 62, 63, 200, 300]))
+      )
+      const expiresAt = this.chance.bool(0.3) ? this.now + this.chance.int(0, 20) : Infinity
+      if (send.queuedCount > 0 || this.chance.bool(0.3)) send.enqueue(message, expiresAt)
+      else send.accept(message)
+      flow.messages.push({ message: hex(message), isSkipped: false, expiresAt })
+      message.fill(0xee)
     }
-    const length = Math.min(this.limits.messageBytesMax, this.chance.pick([0, 0, 1, 3, 10, 62, 63, 64, 200, 300]))
-    const message = this.chance.bytes(length)
-    peer.send.accept(message)
-    outgoing.send(message.slice())
-    message.fill(0xee)
+    side.peer.ready(channel)
+  }
+
+  /** What is of no use any more is skipped. */
+  skip(side: Side, pair: Pair): void {
+    const { channel } = pair[side.name]
+    if (channel === undefined) return
+    const flow = this.outgoing(side, pair)
+    if (this.chance.bool()) {
+      const ordinal = channel.send.skipOldest()
+      if (ordinal >= 0) flow.skip([ordinal])
+    } else {
+      this.now += this.chance.int(0, 10)
+      const ordinals = channel.send.expire(this.now)
+      for (const ordinal of ordinals) ordered("what has expired", [flow.messages[ordinal]!.expiresAt, this.now])
+      flow.skip(ordinals)
+      assert.isAbove(channel.send.expiresAt, this.now)
+    }
+    side.peer.ready(channel)
+  }
+
+  open(side: Side): void {
+    const { peer } = side
+    const name = this.isPlain || this.isClosedToNewMessages ? undefined : `channel ${this.chance.int(0, 99)}`
+    const before = peer.openable
+    const channel = name === undefined ? undefined : peer.openChannel(name)
+    if (channel === undefined) return assert.isTrue(name === undefined || before === 0)
+    assert.strictEqual(peer.openable, before - 1)
+    const { channels } = inside(peer).terms
+    const ours = [...peer.open].filter(({ id, isOurs }) => id !== 0 && isOurs).length
+    ordered("open channels", [ours, channels])
+    Object.assign(this.pair(channel.id, channel.name)[side.name], { channel, fate: "open" })
+    channel.weight = this.chance.pick([0.0001, 0.5, 1, 3])
+  }
+
+  reset(side: Side, pair: Pair): void {
+    const end = pair[side.name]
+    if (end.channel === undefined) return
+    const code = this.chance.pick(["Refused", "Abandoned", "Failed", "Invalid"] as const)
+    side.peer.reset(end.channel, code, pair.name)
+    if (pair === this.main || end.fate !== "open") return
+    end.fate = "reset"
+    end.code = code
   }
 
   write(side: Side, bytesMax: number): void {
-    if (!this.isUp) return
-    const before = side.peer.send.sent
-    const sendable = side.peer.send.sendableBytes
+    if (!this.isUp && side === this.client) return
+    const { hasData, hasWork } = side.peer
     const written = side.peer.write(bytesMax)
-    if (written === undefined) {
-      assert.isTrue(sendable === 0 || bytesMax === 0)
-      return
-    }
+    if (written === undefined) assert.isTrue(bytesMax === 0 || !side.peer.hasWork)
+    this.digest(side)
+    this.checkIdle(side, bytesMax, written?.dataBytes ?? 0)
+    if (written === undefined) return
+    assert.isTrue(hasWork && (hasData || written.dataBytes === 0))
     const bytes = concat(written.chunks)
     assert.strictEqual(written.bytes, bytes.length)
     assert.isAbove(bytes.length, 0)
-    assert.strictEqual(written.dataBytes, Math.min(bytesMax, sendable))
-    assert.strictEqual(side.peer.send.sent, before + written.dataBytes)
+    assert.isAtMost(written.dataBytes, bytesMax)
     const other = this.other(side)
-    other.inFlight = concat([other.inFlight, bytes])
+    if (this.isUp) other.inFlight = concat([other.inFlight, bytes])
   }
 
   deliver(side: Side, length: number): void {
     if (!this.isUp && side !== this.server) return
-    const before = side.peer.receive.waitingCount
+    const waiting = new Map(Array.from(side.peer.open, (channel) => [channel, channel.receive.waitingCount]))
     const bytes = side.inFlight.slice(0, length)
     for (const chunk of this.chance.bool() ? [bytes] : this.chance.chunks(bytes))
-      equal("violation", side.decoder.push(chunk), undefined)
+      equal("violation", side.decoder.push(chunk)?.detail, undefined)
     side.inFlight = side.inFlight.slice(length)
-    const facts = side.peer.facts()
-    if (side.peer.receive.waitingCount > before) assert.isTrue(facts.arrived)
-    side.outgoing.toldRejected.push(...facts.rejected)
-    if (facts.pong !== undefined) {
-      assert.isTrue(side.asked.has(facts.pong) && facts.pong > side.pong)
-      side.pong = facts.pong
-    }
-    side.goAway = facts.goAway ?? side.goAway
+    this.digest(side, waiting)
   }
 
-  hand(side: Side): void {
-    const { incoming, peer } = side
-    const handed = peer.receive.hand()
-    incoming.taken = incoming.handed
-    incoming.handed = incoming.countAt(peer.receive.received)
-    const expected = incoming.messages.slice(incoming.taken, incoming.handed)
-    equal("handed", String(handed?.map(hex) ?? []), String(expected.map(hex)))
+  hand(side: Side, pair: Pair): void {
+    const { channel, fate } = pair[side.name]
+    if (channel === undefined) return
+    const flow = this.incoming(side, pair)
+    const handed = channel.receive.hand()
+    flow.taken = flow.handed
+    flow.handed = flow.records.messages.length
+    const expected = flow.records.messages.slice(flow.taken, flow.handed)
+    equal("handed", String(handed?.map(hex) ?? []), String(expected))
     assert.strictEqual(handed === undefined, expected.length === 0)
+    if (fate !== "unseen") side.peer.took(channel)
   }
 
-  take(side: Side, count: number): void {
-    side.peer.receive.take(count)
-    side.incoming.taken = Math.min(side.incoming.taken + count, side.incoming.handed)
+  take(side: Side, pair: Pair, count: number): void {
+    const { channel } = pair[side.name]
+    if (channel === undefined) return
+    const flow = this.incoming(side, pair)
+    channel.receive.take(count)
+    flow.taken = Math.min(flow.taken + count, flow.handed)
+    side.peer.took(channel)
   }
 
-  reject(side: Side): void {
-    const { incoming, peer } = side
-    peer.receive.reject()
-    if (incoming.taken < incoming.handed) incoming.rejected.push(incoming.taken++)
+  reject(side: Side, pair: Pair): void {
+    const { channel } = pair[side.name]
+    if (channel === undefined) return
+    const flow = this.incoming(side, pair)
+    channel.receive.reject()
+    if (flow.taken < flow.handed) flow.rejected.push(flow.ordinals[flow.taken++]!)
+    side.peer.took(channel)
   }
 
-  giveBack(side: Side): void {
-    side.peer.receive.giveBack()
-    side.incoming.handed = side.incoming.taken
+  giveBack(side: Side, pair: Pair): void {
+    const flow = this.incoming(side, pair)
+    pair[side.name].channel?.receive.giveBack()
+    flow.handed = flow.taken
   }
 
   ping(side: Side): void {
@@ -229,13 +258,13 @@ export class Simulation {
     side.asked.add(this.pings)
   }
 
-  /** The client's link breaks at any byte. The server may go on reading what is on its way. */
+  /** The client's link breaks at any byte. The server may go on reading what is on its way, and writes in vain. */
   cut(): void {
     this.isUp = false
     this.client.inFlight = new Uint8Array(0)
     this.server.inFlight = this.server.inFlight.slice(0, this.chance.int(0, this.server.inFlight.length))
     this.client.peer.cut()
-    this.client.decoder = newDecoder(this.client)
+    this.client.decoder = this.newDecoder(this.client)
   }
 
   /** A handshake. Until the client's proof has come the server's old link is alive and its application goes on. */
@@ -243,97 +272,181 @@ export class Simulation {
     const { chance, client, server } = this
     const challenged = copied({ ...challenge, positions: server.peer.positions() })
     for (let i = chance.int(0, 3); i > 0; i--) {
+      const pair = this.anyPair(server)
       this.deliver(server, chance.int(0, server.inFlight.length))
-      this.hand(server)
-      this.take(server, 1)
-      this.reject(server)
+      this.hand(server, pair)
+      this.take(server, pair, 1)
+      this.reject(server, pair)
     }
     const proven = copied({ ...proof, positions: client.peer.positions() })
     if (chance.bool(0.2)) return // the proof never arrives
     server.peer.cut()
-    server.decoder = newDecoder(server)
+    server.decoder = this.newDecoder(server)
     server.inFlight = new Uint8Array(0)
     assert.isUndefined(server.peer.resume(proven.positions))
     assert.isUndefined(client.peer.resume(challenged.positions))
-    for (const side of [client, server]) side.outgoing.toldRejected.push(...side.peer.facts().rejected)
+    for (const side of [client, server]) this.digest(side)
     this.isUp = true
   }
 
   /** What must always be true. */
   check(): void {
-    this.checkFlow(this.client, this.server)
-    this.checkFlow(this.server, this.client)
+    for (const pair of this.pairs.values()) {
+      const { client, down, server, up } = pair
+      if (client.fate === "reset" || server.fate === "reset") continue
+      if (client.channel !== undefined) up.check(client.channel.send, server.channel?.receive, this.server.limits)
+      if (server.channel !== undefined) down.check(server.channel.send, client.channel?.receive, this.client.limits)
+      if (this.chance.bool(0.02) && client.channel !== undefined) up.checkKept(client.channel.send)
+      if (this.chance.bool(0.02) && server.channel !== undefined) down.checkKept(server.channel.send)
+    }
+    for (const side of [this.client, this.server]) this.checkCounts(side)
   }
 
-  private checkFlow(from: Side, to: Side): void {
-    const { send } = from.peer
-    const { receive } = to.peer
-    const flow = from.outgoing
-    const kept = flow.messages.length + (flow.ended ? 1 : 0)
-    const takenCount = flow.countAt(send.released) + (flow.ended && send.released === flow.length ? 1 : 0)
-    const bytesMax = Math.max(this.limits.windowBytes, this.limits.messageBytesMax + 2)
-    ordered("the positions", [send.released, receive.taken, receive.received, send.sentMax, flow.length])
-    ordered("what the sender knows", [send.released, send.received, send.sent, send.sentMax, send.limit])
-    ordered("what the sender knows of the receiver", [send.received, receive.received])
-    ordered("limits", [receive.received, receive.limit, receive.taken + bytesMax])
-    ordered("the limit", [send.limit, receive.limit])
-    equal("end", send.end, flow.length)
-    equal("keptBytes", send.keptBytes, flow.length - send.released)
-    equal("outstandingBytes", send.outstandingBytes, send.sentMax - send.received)
-    equal("takenCount", send.takenCount, takenCount)
-    equal("keptCount", send.keptCount, kept - takenCount)
-    if (this.chance.bool(0.02)) this.checkKept(send, flow)
-
-    equal("taken", receive.taken, flow.takenAt(receive.received))
-    equal("untakenCount", receive.untakenCount, flow.countAt(receive.received) - flow.taken)
-    equal("ended", receive.ended, flow.ended && receive.received === flow.length)
-    equal("isFinished", receive.isFinished, receive.ended && flow.taken === flow.messages.length)
-    equal("data", to.dataBytes, receive.received + receive.duplicateBytes)
-
-    const told = flow.rejected.filter((index) => flow.ends[index]! <= send.released)
-    const unconfirmed = flow.rejected.slice(flow.rejected.length - receive.rejected.length)
-    equal("told of rejected", String(flow.toldRejected), String(told))
-    equal("unconfirmed", String(receive.rejected), String(unconfirmed.map((index) => flow.ends[index])))
-    ordered("rejected", [flow.rejected.length - unconfirmed.length, told.length])
+  /** Nothing is lost or counted twice, whatever has happened to channels meanwhile. */
+  private checkCounts({ limits, peer }: Side): void {
+    const open = [...peer.open]
+    const sum = (one: (channel: Channel.Channel) => number) => open.reduce((total, channel) => total + one(channel), 0)
+    const { receiveGrowthBytes, sendGrowthBytes, terms } = inside(peer)
+    const sendGrowth = sum(({ send }) => send.growthBytes)
+    const receiveGrowth = sum(({ receive }) => receive.growthBytes)
+    equal("bytes under way", peer.outstandingBytes, sum(({ send }) => send.sent - send.received))
+    equal("bytes that are not taken", peer.untakenBytes, sum(({ receive }) => receive.received - receive.taken))
+    equal("our growth", sendGrowthBytes, sendGrowth)
+    equal("their growth", receiveGrowthBytes, receiveGrowth)
+    ordered("our growth", [sendGrowth, terms.growth])
+    ordered("their growth", [receiveGrowth, limits.growthBytes])
+    ordered("channels of theirs", [open.filter(({ id, isOurs }) => id !== 0 && !isOurs).length, limits.channelsMax])
+    for (const channel of open) {
+      equal("full", peer.full.has(channel), channel.receive.received >= channel.receive.limit)
+    }
   }
 
-  private checkKept(send: SendWindow.SendWindow, flow: Flow): void {
-    const { fateUnknown, notSent } = send.outstanding()
-    const from = flow.countAt(send.released)
-    const sent = [0, ...flow.ends].filter((start) => start < send.sentMax).length
-    assert.deepStrictEqual(fateUnknown.map(hex), flow.messages.slice(from, Math.max(from, sent)).map(hex))
-    assert.deepStrictEqual(notSent.map(hex), flow.messages.slice(Math.max(from, sent)).map(hex))
+  /** If there was room for more bytes than were written, there was no more to write. */
+  private checkIdle({ peer }: Side, bytesMax: number, dataBytes: number): void {
+    if (dataBytes >= bytesMax) return
+    const { openings } = inside(peer)
+    for (const channel of peer.open) {
+      if (channel !== peer.main && !openings.isUp) continue
+      const isFree = channel.send.isReady && inside(peer).roomOf(channel) > 0
+      assert.isFalse(isFree, `channel ${channel.id} could have been sent`)
+      const waits = channel.send.isReady || channel.send.isWaitingForCredit
+      equal("waits for credit", peer.awaitingCredit.has(channel), waits)
+    }
+  }
+
+  /** What happened, by the peer's own account. */
+  private digest(side: Side, waiting?: ReadonlyMap<Channel.Channel, number>): void {
+    const { peer } = side
+    const facts = peer.facts()
+    for (const channel of facts.opened) {
+      const pair = this.pairs.get(channel.id)!
+      equal("the name", channel.name, pair.name)
+      equal("opened once", pair[side.name].fate, "unseen")
+      Object.assign(pair[side.name], { channel, fate: "open" })
+    }
+    for (const channel of peer.open) {
+      const isMore = channel.receive.waitingCount > (waiting?.get(channel) ?? 0)
+      if (waiting !== undefined && isMore) assert.isTrue(facts.arrived.includes(channel), `channel ${channel.id}`)
+    }
+    for (const channel of facts.finished) {
+      const pair = this.pairs.get(channel.id)!
+      const other = pair[this.other(side).name]
+      equal("finished once", pair[side.name].fate, "open")
+      pair[side.name].fate = "finished"
+      if (other.fate !== "reset") assert.isTrue(pair.up.isDelivered && pair.down.isDelivered)
+    }
+    for (const { channel, code, detail } of facts.reset) {
+      const pair = this.pairs.get(channel.id)!
+      equal("reset once", pair[side.name].fate, "open")
+      equal("the code", code, pair[this.other(side).name].code)
+      equal("the detail", detail, pair.name)
+      pair[side.name].fate = "reset"
+    }
+    for (const { channel, ordinal } of facts.rejected) this.outgoing(side, this.pairs.get(channel.id)!).told.push(ordinal)
+    if (facts.pong !== undefined) {
+      assert.isTrue(side.asked.has(facts.pong) && facts.pong > side.pong)
+      side.pong = facts.pong
+    }
+    side.goAway = facts.goAway ?? side.goAway
   }
 
   private get isQuiet(): boolean {
     return [this.client, this.server].every((side) => {
-      const { receive, send } = side.peer
-      const other = this.other(side)
+      const { peer } = side
       return (
         side.inFlight.length === 0 &&
-        !side.peer.hasWork &&
-        !side.peer.hasNews &&
-        receive.waitingCount === 0 &&
-        receive.untakenCount === 0 &&
-        send.sent === send.received &&
-        other.inFlight.length === 0
+        !peer.hasWork &&
+        !peer.hasNews &&
+        peer.outstandingBytes === 0 &&
+        [...peer.open].every(({ receive }) => receive.untakenCount === 0) &&
+        this.other(side).inFlight.length === 0
       )
     })
   }
 
-  private other(side: Side): Side {
+  other(side: Side): Side {
     return side === this.client ? this.server : this.client
   }
-}
 
-/** Two assertions that cost nothing where they hold. */
-const equal = <A>(what: string, actual: A, expected: A): void => {
-  if (actual !== expected) assert.strictEqual(actual, expected, what)
-}
+  outgoing({ name }: Side, { down, up }: Pair): Flow {
+    return name === "client" ? up : down
+  }
 
-const ordered = (what: string, numbers: ReadonlyArray<number>): void => {
-  for (let i = 1; i < numbers.length; i++) {
-    if (numbers[i - 1]! > numbers[i]!) assert.fail(`${what}: ${numbers.join(" <= ")}`)
+  incoming({ name }: Side, { down, up }: Pair): Flow {
+    return name === "client" ? down : up
+  }
+
+  /** Often channel 0, sometimes one that is over. */
+  private anyPair(side: Side): Pair {
+    if (this.isPlain || this.chance.bool(0.3)) return this.main
+    const open = [...this.pairs.values()].filter((pair) => pair[side.name].fate === "open")
+    return this.chance.pick(this.chance.bool(0.95) ? open : [...this.pairs.values()])
+  }
+
+  private pair(id: number, name: string): Pair {
+    const end = (): End => ({ channel: undefined, fate: "unseen", code: undefined })
+    const pair: Pair = { id, name, up: new Flow(), down: new Flow(), client: end(), server: end() }
+    assert.isFalse(this.pairs.has(id))
+    this.pairs.set(id, pair)
+    return pair
+  }
+
+  private makeSide(name: Side["name"], messageBytesMax: number): Side {
+    const { chance } = this
+    const windowBytes = chance.pick([messageBytesMax > 1 ? 40 : 8, 41, 70, 500])
+    const limits: Peer.Limits = {
+      windowBytes,
+      channelWindowBytes: chance.pick([8, 9, 30]),
+      windowBytesMax: Math.max(windowBytes, chance.pick([33, 101, 700])),
+      growthBytes: chance.pick([0, 1, 50, 600]),
+      channelsMax: chance.pick([0, 1, 3, 6]),
+      messageBytesMax,
+      frameBytesMax: chance.pick([17, 18, 40, 4096])
+    }
+    const side: Side = {
+      name,
+      peer: new Peer.Peer(limits, name),
+      limits,
+      decoder: undefined!,
+      inFlight: new Uint8Array(0),
+      asked: new Set(),
+      pong: 0,
+      goAway: undefined
+    }
+    side.decoder = this.newDecoder(side)
+    return side
+  }
+
+  private newDecoder(side: Side): Decoder.Decoder {
+    return new Decoder.Decoder(65_536, {
+      control: (frame) => side.peer.control(frame),
+      data: (channel, offset, bytes) => {
+        const pair = this.pairs.get(channel)!
+        const isThere = [...side.peer.open].some(({ id }) => id === channel)
+        if (isThere) this.incoming(side, pair).arrive(offset, bytes)
+        return side.peer.data(channel, offset, bytes)
+      }
+    })
   }
 }
 

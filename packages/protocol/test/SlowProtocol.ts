@@ -18,6 +18,10 @@ export interface Decoded {
 /** What a stream carries. */
 export interface Records {
   readonly messages: ReadonlyArray<string>
+  /** How many messages were skipped before each of them, and behind the last one. */
+  readonly skipped: ReadonlyArray<number>
+  /** Where each record ends, and how many messages came or were skipped up to there. */
+  readonly counts: ReadonlyArray<{ readonly end: number; readonly count: number }>
   readonly ends: ReadonlyArray<number>
   readonly ended: boolean
 }
@@ -34,6 +38,10 @@ const tags: { readonly [type: number]: string } = {
   0x12: "Heartbeat",
   0x20: "Positions",
   0x21: "Data",
+  0x22: "Open",
+  0x23: "Channels",
+  0x24: "Reset",
+  0x25: "ResetDone",
   0x30: "GoAway",
   0x31: "Close",
   0x32: "Closed"
@@ -52,6 +60,7 @@ const refusedCodes = [
   "Expired"
 ]
 const closeCodes = ["Normal", "Drained", "Expired", "Failed", "Violated", "Fenced", "GoneAway"]
+const resetCodes = ["Refused", "Abandoned", "Failed", "Invalid"]
 
 /** Thrown where a byte string breaks a rule, or ends. */
 class Stop {
@@ -104,10 +113,10 @@ const bodyOf = (tag: string, from: Take): SlowFrame => {
   const integer = () => from.integer(body)
   const fixed = (length: number) => hex(from.fixed(length))
   const bytes = () => fixed(integer())
-  const text = () => {
+  const text = (bytesMax = Infinity) => {
     const raw = Buffer.from(from.fixed(integer()))
     const text = raw.toString("utf8")
-    if (!Buffer.from(text).equals(raw)) throw body
+    if (raw.length > bytesMax || !Buffer.from(text).equals(raw)) throw body
     return text
   }
   const list = <A>(one: () => A): Array<A> => {
@@ -124,6 +133,13 @@ const bodyOf = (tag: string, from: Take): SlowFrame => {
     released: integer(),
     rejected: list(integer)
   })
+  const terms = () => ({
+    limit: integer(),
+    reserve: integer(),
+    channelLimit: integer(),
+    growth: integer(),
+    channels: integer()
+  })
   switch (tag) {
     case "Hello": {
       const hello = {
@@ -132,7 +148,7 @@ const bodyOf = (tag: string, from: Take): SlowFrame => {
         definition: text(),
         messageBytesMax: integer(),
         heartbeatMillisMax: integer(),
-        limit: integer(),
+        terms: terms(),
         session: bytes(),
         epoch: integer(),
         nonce: fixed(32),
@@ -146,7 +162,7 @@ const bodyOf = (tag: string, from: Take): SlowFrame => {
         _tag: tag,
         version: integer(),
         heartbeatMillisMax: integer(),
-        limit: integer(),
+        terms: terms(),
         session: fixed(16),
         secret: fixed(32)
       }
@@ -172,6 +188,18 @@ const bodyOf = (tag: string, from: Take): SlowFrame => {
       return { _tag: tag, id: integer() }
     case "Positions":
       return position()
+    case "Open":
+      return { _tag: tag, channel: integer(), name: text(255) }
+    case "Channels":
+      return { _tag: tag, seen: integer(), limit: integer() }
+    case "Reset": {
+      const channel = integer()
+      const code = resetCodes[integer()]
+      if (code === undefined) throw new Stop("reset-code")
+      return { _tag: tag, channel, code, detail: text(255) }
+    }
+    case "ResetDone":
+      return { _tag: tag, channel: integer() }
     case "GoAway":
       return { _tag: tag, retryAfterMillis: integer(), end: integer() }
     case "Close": {
@@ -240,20 +268,33 @@ export const decodeAll = (bytes: Uint8Array, frameBytesMax: number): Decoded => 
   return { frames, rule: undefined, isWhole: true }
 }
 
-/** The records of a stream from its start: messages as hex, where each ends, and whether the end came. */
+/** The records of a stream from its start: messages as hex, where each ends, what was skipped, and whether the end came. */
 export const recordsOf = (stream: Uint8Array): Records => {
   const from = new Take(stream, new Stop())
   const messages: Array<string> = []
   const ends: Array<number> = []
+  const skipped = [0]
+  const counts: Array<{ end: number; count: number }> = []
+  let count = 0
+  let ended = false
   try {
-    while (from.at < stream.length) {
+    while (from.at < stream.length && !ended) {
       const value = from.integer(body)
-      if (value === 0) return { messages, ends, ended: true }
-      messages.push(hex(from.fixed(value - 1)))
-      ends.push(from.at)
+      if (value === 0) ended = true
+      else if (value === 1) {
+        const some = from.integer(body)
+        skipped[messages.length]! += some
+        count += some
+      } else {
+        messages.push(hex(from.fixed(value - 2)))
+        ends.push(from.at)
+        skipped.push(0)
+        count++
+      }
+      counts.push({ end: from.at, count })
     }
   } catch (thrown) {
     if (!(thrown instanceof Stop)) throw thrown
   }
-  return { messages, ends, ended: false }
+  return { messages, skipped, ends, counts, ended }
 }

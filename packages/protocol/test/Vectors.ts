@@ -48,7 +48,7 @@ export const makeVectors = () => ({
 const integers = [0, 37, 63, 64, 15_293, 16_383, 16_384, 494_878_333, 2 ** 30 - 1, 2 ** 30, 2 ** 32, 2 ** 53 - 1]
 
 const data: ReadonlyArray<readonly [channel: number, offset: number, bytes: string]> = [
-  [0, 0, "0568656c6c"],
+  [0, 0, "0768656c6c"],
   [0, 5, "6f"],
   [0, 2 ** 53 - 2, "00"],
   [0, 100, ""],
@@ -69,6 +69,9 @@ const violations = [
   { rule: "frame-body", hex: "210a00c01fffffffffffff01" },
   { rule: "frame-body", hex: "3105000002c328" },
   { rule: "close-code", hex: "3103070000" },
+  { rule: "frame-body", hex: "22020102" },
+  { rule: "frame-body", hex: `224103014100${"78".repeat(256)}` },
+  { rule: "reset-code", hex: "2403010400" },
   { rule: "refused-code", hex: "06040a000000" }
 ]
 
@@ -112,9 +115,17 @@ const makeProofs = () => {
 
 /** One session over two links. The first breaks in the middle of the client's second message. */
 const makeConversation = () => {
-  const limits: Peer.Limits = { windowBytes: 256, messageBytesMax: 1000, frameBytesMax: 120 }
-  const client = new Peer.Peer(limits)
-  const server = new Peer.Peer(limits)
+  const limits: Peer.Limits = {
+    windowBytes: 256,
+    channelWindowBytes: 64,
+    windowBytesMax: 256,
+    growthBytes: 0,
+    channelsMax: 4,
+    messageBytesMax: 1000,
+    frameBytesMax: 120
+  }
+  const client = new Peer.Peer(limits, "client")
+  const server = new Peer.Peer(limits, "server")
   const sent: Array<Sent> = []
   const fromClient = ["68656c6c6f", "11".repeat(400), "", "627965"]
   const fromServer = ["22".repeat(70), "33"]
@@ -139,7 +150,7 @@ const makeConversation = () => {
   const first: Handshake.Hello = {
     ...hello,
     messageBytesMax: limits.messageBytesMax,
-    limit: limits.windowBytes,
+    terms: server.offer,
     session: new Uint8Array(0),
     epoch: 1
   }
@@ -148,12 +159,12 @@ const makeConversation = () => {
     _tag: "Welcome",
     version: 1,
     heartbeatMillisMax: 5000,
-    limit: limits.windowBytes,
+    terms: server.offer,
     session: hello.session,
     secret
   })
-  client.begin(limits.windowBytes)
-  server.begin(limits.windowBytes)
+  client.begin(server.offer)
+  server.begin(client.offer)
   for (const message of fromClient) client.send.accept(fromHex(message))
   turn("client")
   server.send.accept(fromHex(fromServer[0]!))
