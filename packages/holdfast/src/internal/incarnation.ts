@@ -69,7 +69,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     detectors: options.detectors
   })
   const frames = Patience.watch({ patience: options.frame, anchor: undefined })
-  const pace = new Pace(peer.movedBytes, conversation.now())
+  const pace = new Pace(peer.movedBytes, conversation.now(), Duration.toMillis(acknowledgeInterval))
   const roomBytes = () => Math.min(writeBytesMax, pace.bytesMax - peer.outstandingBytes)
   const writer = waker(() => peer.hasControl || isOver || (peer.hasData && roomBytes() > 0))
   const acknowledger = waker(() => peer.hasNews && !isWriting)

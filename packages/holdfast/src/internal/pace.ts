@@ -25,8 +25,12 @@ export class Pace {
   private readonly rate = new Extreme(Math.max, rateMillis)
   private readonly roundTrip = new Extreme(Math.min, roundTripMillis)
 
-  constructor(arrivedBytes: number, now: number) {
+  /** Whoever receives keeps an acknowledgement back for so long, at most: the shortest round trip knows nothing of that. */
+  private readonly acknowledgeMillis: number
+
+  constructor(arrivedBytes: number, now: number, acknowledgeMillis: number) {
     this.arrivedBytes = arrivedBytes
+    this.acknowledgeMillis = acknowledgeMillis
     this.arrivedAt = now
     this.ackedHandedAt = now
   }
@@ -35,7 +39,7 @@ export class Pace {
   get bytesMax(): number {
     const { rate, roundTrip } = this
     if (rate.value === undefined || roundTrip.value === undefined) return bytesBefore
-    return Math.max(bytesMin, Math.floor(gain * rate.value * roundTrip.value))
+    return Math.max(bytesMin, Math.floor(gain * rate.value * (roundTrip.value + this.acknowledgeMillis)))
   }
 
   /** More was handed over: so many bytes in all. `isAlone`: there was nothing else to send. */
