@@ -11,6 +11,9 @@ declare const TextDecoder: new (
   options: { readonly fatal: true; readonly ignoreBOM: true }
 ) => { readonly decode: (bytes: Uint8Array) => string }
 
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
 /** Appends values to a buffer that grows. */
 export class Writer {
   private buffer = new Uint8Array(64)
@@ -36,7 +39,7 @@ export class Writer {
 
   /** Text as UTF-8 behind its length in bytes. */
   text(text: string): void {
-    this.bytes(new TextEncoder().encode(text))
+    this.bytes(encoder.encode(text))
   }
 
   finish(): Uint8Array {
@@ -103,7 +106,7 @@ export class Reader {
     const bytes = this.bytes()
     if (bytes.length > bytesMax) this.fail()
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+      return decoder.decode(bytes)
     } catch {
       this.fail()
       return ""

@@ -21,6 +21,17 @@ export interface Positions {
 /** The most rejected messages that one `Positions` may list. */
 export const rejectedMax = 1024
 
+/** What stands at the beginning of a channel. */
+export const unseen = (channel: number, limit: number): Positions => ({
+  _tag: "Positions",
+  channel,
+  received: 0,
+  taken: 0,
+  limit,
+  released: 0,
+  rejected: []
+})
+
 /** Writes one channel's positions, as in `Positions` and in the handshake. */
 export const write = (into: Writer, positions: Positions): void => {
   into.varint(positions.channel)

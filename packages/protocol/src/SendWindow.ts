@@ -2,6 +2,7 @@
  * The sender's side of one direction of one channel: what was accepted and is not yet taken, where sending stands, and
  * how far the receiver lets it go. `released <= taken <= received <= sentMax <= end`, `sent <= limit`.
  */
+import { Queue } from "./Queue.ts"
 import * as Varint from "./Varint.ts"
 import { type Violation, violation } from "./Violation.ts"
 
@@ -27,26 +28,6 @@ interface Segment {
   readonly start: number
   readonly bytes: Uint8Array
   length: number
-}
-
-/** A message that is no part of the stream yet. */
-interface Queued {
-  readonly message: Uint8Array
-  /** When it is of no use any more, on the clock of whoever says the time. */
-  readonly expiresAt: number
-  /** Messages that were skipped directly before it. */
-  skippedBefore: number
-}
-
-/** Messages that are no part of the stream, and the end of them that is to come. */
-interface Queue {
-  messages: Array<Queued>
-  bytes: number
-  /** Messages that were skipped behind the last one. */
-  skippedAfter: number
-  /** No message expires before this. */
-  expiresAt: number
-  isEnding: boolean
 }
 
 /** Sends one stream of records, and keeps them until they are taken. */
@@ -99,7 +80,7 @@ export class SendWindow {
 
   /** Messages that wait in front of the stream. */
   get queuedCount(): number {
-    return this.queue?.messages.length ?? 0
+    return this.queue?.count ?? 0
   }
 
   /** The room that they take up. */
@@ -184,68 +165,36 @@ export class SendWindow {
 
   /** Keeps a copy of the message in front of the stream until there is credit for it: until then it can be skipped. */
   enqueue(message: Uint8Array, expiresAt = Infinity): void {
-    this.queue ??= { messages: [], bytes: 0, skippedAfter: 0, expiresAt: Infinity, isEnding: false }
-    this.queue.messages.push({ message: message.slice(), expiresAt, skippedBefore: this.queue.skippedAfter })
-    this.queue.skippedAfter = 0
-    this.queue.bytes += SendWindow.recordBytes(message.length)
-    this.queue.expiresAt = Math.min(this.queue.expiresAt, expiresAt)
+    this.queue ??= new Queue()
+    this.queue.push(message.slice(), SendWindow.recordBytes(message.length), expiresAt)
   }
 
   /** Skips the oldest message in front of the stream. Returns its ordinal, -1 if there is none. */
   skipOldest(): number {
-    const { queue } = this
-    const oldest = queue?.messages.shift()
-    if (queue === undefined || oldest === undefined) return -1
-    this.skipped(queue, oldest)
-    const behind = queue.messages[0]
-    if (behind === undefined) queue.skippedAfter += oldest.skippedBefore + 1
-    else behind.skippedBefore += oldest.skippedBefore + 1
-    return this.streamCount + oldest.skippedBefore
+    const ordinal = this.queue?.skipOldest() ?? -1
+    if (ordinal < 0) return ordinal
+    this.skippedCount++
+    return this.streamCount + ordinal
   }
 
   /** Skips the messages in front of the stream that are of no use any more. Returns their ordinals. */
-  expire(now: number): Array<number> {
-    const { queue } = this
-    if (queue === undefined || now < queue.expiresAt) return []
-    const { messages } = queue
-    const skipped: Array<number> = []
-    let ordinal = this.streamCount
-    let skippedBefore = 0
-    queue.messages = []
-    queue.expiresAt = Infinity
-    for (const one of messages) {
-      ordinal += one.skippedBefore
-      skippedBefore += one.skippedBefore
-      if (one.expiresAt <= now) {
-        this.skipped(queue, one)
-        skipped.push(ordinal)
-        skippedBefore++
-      } else {
-        one.skippedBefore = skippedBefore
-        skippedBefore = 0
-        queue.messages.push(one)
-        queue.expiresAt = Math.min(queue.expiresAt, one.expiresAt)
-      }
-      ordinal++
-    }
-    queue.skippedAfter += skippedBefore
-    return skipped
+  expire(now: number): ReadonlyArray<number> {
+    const ordinals = this.queue?.expire(now) ?? []
+    this.skippedCount += ordinals.length
+    return ordinals.map((ordinal) => this.streamCount + ordinal)
   }
 
   /** Moves messages from the queue into the stream, as far as there is credit and so many bytes are wanted. */
   feed(bytesWanted: number, limit = this.limit): void {
     const { queue } = this
     if (queue === undefined || !this.canFeed) return
-    let done = 0
-    while (done < queue.messages.length && this.end < limit && this.end - this.sent < bytesWanted) {
-      const { message, skippedBefore } = queue.messages[done++]!
-      this.appendSkip(skippedBefore)
-      queue.bytes -= SendWindow.recordBytes(message.length)
-      this.append(message)
+    while (this.end < limit && this.end - this.sent < bytesWanted) {
+      const next = queue.shift()
+      if (next === undefined) break
+      this.appendSkip(next.skippedBefore)
+      this.append(next.message)
     }
-    queue.messages.splice(0, done)
-    if (queue.messages.length > 0 || this.end >= limit) return
-    this.feedRest(queue)
+    if (queue.count === 0 && this.end < limit) this.feedRest(queue)
   }
 
   /** No message is queued any more: what was skipped behind the last one, and the end. */
@@ -338,7 +287,7 @@ export class SendWindow {
       }
       start = end
     }
-    for (const { message } of this.queue?.messages ?? []) notSent.push(message.slice())
+    for (const message of this.queue?.messages ?? []) notSent.push(message.slice())
     return { fateUnknown, notSent }
   }
 
@@ -359,11 +308,6 @@ export class SendWindow {
     if (kind === Record.skip) Varint.write(segment.bytes, segment.length + 1, count)
     segment.length += bytes
     this.accepted(bytes)
-  }
-
-  private skipped(queue: Queue, { message }: Queued): void {
-    queue.bytes -= SendWindow.recordBytes(message.length)
-    this.skippedCount++
   }
 
   private accepted(bytes: number): void {

@@ -54,7 +54,7 @@ export class Flow {
 
   skip(ordinals: ReadonlyArray<number>): void {
     for (const ordinal of ordinals) {
-      assert.isFalse(this.messages[ordinal]!.isSkipped || this.ordinals.includes(ordinal))
+      holds(!this.messages[ordinal]!.isSkipped && !this.ordinals.includes(ordinal), "skipped once, before it was sent")
       this.messages[ordinal]!.isSkipped = true
       this.skippedCount++
     }
@@ -76,7 +76,11 @@ export class Flow {
     ordered("the positions", [send.released, receive.taken, receive.received, send.sentMax, send.end])
     ordered("what the sender knows of the receiver", [send.received, receive.received])
     const recordBytesMax = bounds.messageBytesMax + 4
-    ordered("limits", [receive.received, receive.limit, receive.taken + Math.max(bounds.windowBytesMax, recordBytesMax)])
+    ordered("limits", [
+      receive.received,
+      receive.limit,
+      receive.taken + Math.max(bounds.windowBytesMax, recordBytesMax)
+    ])
     ordered("the limit", [send.limit, receive.limit])
     ordered("growth", [receive.growthBytes, send.growthBytes])
     this.checkReceiver(receive)
@@ -121,9 +125,9 @@ export class Flow {
     const { messages } = this.records
     let next = 0
     this.ordinals.forEach((ordinal, i) => {
-      for (; next < ordinal; next++) assert.isTrue(this.messages[next]!.isSkipped, `${next} is missing`)
+      for (; next < ordinal; next++) holds(this.messages[next]!.isSkipped, "a message is missing")
       equal("what arrived", messages[i], this.messages[ordinal]!.message)
-      assert.isFalse(this.messages[ordinal]!.isSkipped)
+      holds(!this.messages[ordinal]!.isSkipped, "what was skipped has not arrived")
       next++
     })
   }
@@ -143,7 +147,11 @@ export class Flow {
     const { counts, ended, ends, messages, skipped } = this.records
     equal("received", receive.received, this.length)
     equal("messageCount", receive.messageCount, counts.at(-1)?.count ?? 0)
-    equal("skippedCount", receive.skippedCount, skipped.reduce((sum, count) => sum + count, 0))
+    equal(
+      "skippedCount",
+      receive.skippedCount,
+      skipped.reduce((sum, count) => sum + count, 0)
+    )
     equal("untakenCount", receive.untakenCount, messages.length - this.taken)
     equal("ended", receive.ended, ended)
     equal("isFinished", receive.isFinished, ended && this.taken === messages.length)
@@ -152,11 +160,15 @@ export class Flow {
     const least = isAll ? (counts.at(-1)?.end ?? 0) : this.taken === 0 ? 0 : ends[this.taken - 1]!
     const most = isAll ? least : ends[this.taken]! - 1
     ordered("taken", [least, receive.taken, most])
-    assert.isTrue(receive.taken === 0 || counts.some(({ end }) => end === receive.taken), "taken is the end of a record")
+    holds(receive.taken === 0 || counts.some(({ end }) => end === receive.taken), "taken is the end of a record")
   }
 }
 
-/** Two assertions that cost nothing where they hold. */
+/** Assertions that cost nothing where they hold. */
+export const holds = (condition: boolean, what?: string): void => {
+  if (!condition) assert.fail(what)
+}
+
 export const equal = <A>(what: string, actual: A, expected: A): void => {
   if (actual !== expected) assert.strictEqual(actual, expected, what)
 }

@@ -5,13 +5,22 @@ import { inside, Simulation } from "./Simulation.ts"
 
 describe("Two peers over a link that is cut at any byte", () => {
   it("hold every promise after every step, and deliver everything once the faults are over", () => {
-    const bites = { duplicateBytes: 0, beyondWindow: 0, skipped: 0, finished: 0, reset: 0, growth: 0, waiting: 0, late: 0 }
-    seeds(1500, (chance) => {
+    const bites = {
+      duplicateBytes: 0,
+      beyondWindow: 0,
+      skipped: 0,
+      finished: 0,
+      reset: 0,
+      growth: 0,
+      waiting: 0,
+      late: 0
+    }
+    seeds(1000, (chance) => {
       const simulation = new Simulation(chance, chance.bool(0.2))
       const { client, main, pairs, server } = simulation
       for (let steps = chance.pick([10, 50, 150, 300]); steps > 0; steps--) {
         simulation.step()
-        if (inside(client.peer).sendGrowthBytes > 0) bites.growth++
+        if (inside(client.peer).credit.sendGrowthBytes > 0) bites.growth++
         if (client.peer.awaitingCredit.size > 1) bites.waiting++
         if (!inside(client.peer).openings.isUp) bites.late++
       }
@@ -38,7 +47,8 @@ describe("Two peers over a link that is cut at any byte", () => {
           assert.strictEqual(receive.rejected.length, 0)
           bites.duplicateBytes += receive.duplicateBytes
         }
-        if (up.records.messages.some((message) => message.length / 2 > server.limits.windowBytesMax)) bites.beyondWindow++
+        if (up.records.messages.some((message) => message.length / 2 > server.limits.windowBytesMax))
+          bites.beyondWindow++
       }
       for (const side of [client, server]) {
         const { peer } = side
@@ -50,8 +60,7 @@ describe("Two peers over a link that is cut at any byte", () => {
       }
     })
     // The faults bite: data was sent twice, messages larger than any window went through, credit was short ...
-    console.log(JSON.stringify(bites))
-    for (const [what, count] of Object.entries(bites)) assert.isAbove(count, 500, what)
+    for (const [what, count] of Object.entries(bites)) assert.isAbove(count, 100, what)
   })
 
   it("drain: the one told to go away stops at the record it is sending, and knows exactly what was not sent", () => {

@@ -4,7 +4,7 @@
  */
 import { type Channel, Decoder, Frame, type Handshake, Peer } from "@holdfast/protocol"
 import { assert } from "@effect/vitest"
-import { equal, Flow, ordered } from "./Flow.ts"
+import { equal, Flow, holds, ordered } from "./Flow.ts"
 import { challenge, concat, hex, proof } from "./Samples.ts"
 import type { Chance } from "./Seeded.ts"
 
@@ -42,15 +42,16 @@ export interface Side {
 }
 
 /** What the peers keep to themselves. */
-interface Private {
-  readonly sendGrowthBytes: number
-  readonly receiveGrowthBytes: number
-  readonly terms: Handshake.Terms
+interface Inside {
   readonly openings: { readonly isUp: boolean; readonly graves: ReadonlyMap<number, unknown> }
-  readonly roomOf: (channel: Channel.Channel) => number
+  readonly credit: {
+    readonly sendGrowthBytes: number
+    readonly receiveGrowthBytes: number
+    readonly roomOf: (channel: Channel.Channel) => number
+  }
 }
 
-export const inside = (peer: Peer.Peer): Private => peer as unknown as Private
+export const inside = (peer: Peer.Peer): Inside => (peer as unknown as { readonly channels: Inside }).channels
 
 /** A client and a server in the midst of a session. */
 export class Simulation {
@@ -79,8 +80,8 @@ export class Simulation {
       this.main[name].channel = peer.main
       this.main[name].fate = "open"
     }
-    assert.isUndefined(this.client.peer.begin(this.server.peer.offer))
-    assert.isUndefined(this.server.peer.begin(this.client.peer.offer))
+    equal("violation", this.client.peer.begin(this.server.peer.offer), undefined)
+    equal("violation", this.server.peer.begin(this.client.peer.offer), undefined)
   }
 
   /** One random step, and a check of everything. */
@@ -160,7 +161,7 @@ export class Simulation {
       const ordinals = channel.send.expire(this.now)
       for (const ordinal of ordinals) ordered("what has expired", [flow.messages[ordinal]!.expiresAt, this.now])
       flow.skip(ordinals)
-      assert.isAbove(channel.send.expiresAt, this.now)
+      holds(channel.send.expiresAt > this.now)
     }
     side.peer.ready(channel)
   }
@@ -170,11 +171,11 @@ export class Simulation {
     const name = this.isPlain || this.isClosedToNewMessages ? undefined : `channel ${this.chance.int(0, 99)}`
     const before = peer.openable
     const channel = name === undefined ? undefined : peer.openChannel(name)
-    if (channel === undefined) return assert.isTrue(name === undefined || before === 0)
-    assert.strictEqual(peer.openable, before - 1)
-    const { channels } = inside(peer).terms
+    if (channel === undefined) return holds(name === undefined || before === 0)
+    equal("openable", peer.openable, before - 1)
+    const { channelsMax } = this.other(side).limits
     const ours = [...peer.open].filter(({ id, isOurs }) => id !== 0 && isOurs).length
-    ordered("open channels", [ours, channels])
+    ordered("open channels", [ours, channelsMax])
     Object.assign(this.pair(channel.id, channel.name)[side.name], { channel, fate: "open" })
     channel.weight = this.chance.pick([0.0001, 0.5, 1, 3])
   }
@@ -193,15 +194,15 @@ export class Simulation {
     if (!this.isUp && side === this.client) return
     const { hasData, hasWork } = side.peer
     const written = side.peer.write(bytesMax)
-    if (written === undefined) assert.isTrue(bytesMax === 0 || !side.peer.hasWork)
+    if (written === undefined) holds(bytesMax === 0 || !side.peer.hasWork)
     this.digest(side)
     this.checkIdle(side, bytesMax, written?.dataBytes ?? 0)
     if (written === undefined) return
-    assert.isTrue(hasWork && (hasData || written.dataBytes === 0))
+    holds(hasWork && (hasData || written.dataBytes === 0))
     const bytes = concat(written.chunks)
-    assert.strictEqual(written.bytes, bytes.length)
-    assert.isAbove(bytes.length, 0)
-    assert.isAtMost(written.dataBytes, bytesMax)
+    equal("bytes", written.bytes, bytes.length)
+    holds(bytes.length > 0)
+    ordered("data", [written.dataBytes, bytesMax])
     const other = this.other(side)
     if (this.isUp) other.inFlight = concat([other.inFlight, bytes])
   }
@@ -225,7 +226,7 @@ export class Simulation {
     flow.handed = flow.records.messages.length
     const expected = flow.records.messages.slice(flow.taken, flow.handed)
     equal("handed", String(handed?.map(hex) ?? []), String(expected))
-    assert.strictEqual(handed === undefined, expected.length === 0)
+    equal("handed", handed === undefined, expected.length === 0)
     if (fate !== "unseen") side.peer.took(channel)
   }
 
@@ -283,8 +284,8 @@ export class Simulation {
     server.peer.cut()
     server.decoder = this.newDecoder(server)
     server.inFlight = new Uint8Array(0)
-    assert.isUndefined(server.peer.resume(proven.positions))
-    assert.isUndefined(client.peer.resume(challenged.positions))
+    equal("violation", server.peer.resume(proven.positions), undefined)
+    equal("violation", client.peer.resume(challenged.positions), undefined)
     for (const side of [client, server]) this.digest(side)
     this.isUp = true
   }
@@ -303,17 +304,26 @@ export class Simulation {
   }
 
   /** Nothing is lost or counted twice, whatever has happened to channels meanwhile. */
-  private checkCounts({ limits, peer }: Side): void {
+  private checkCounts(side: Side): void {
+    const { limits, peer } = side
     const open = [...peer.open]
     const sum = (one: (channel: Channel.Channel) => number) => open.reduce((total, channel) => total + one(channel), 0)
-    const { receiveGrowthBytes, sendGrowthBytes, terms } = inside(peer)
+    const { receiveGrowthBytes, sendGrowthBytes } = inside(peer).credit
     const sendGrowth = sum(({ send }) => send.growthBytes)
     const receiveGrowth = sum(({ receive }) => receive.growthBytes)
-    equal("bytes under way", peer.outstandingBytes, sum(({ send }) => send.sent - send.received))
-    equal("bytes that are not taken", peer.untakenBytes, sum(({ receive }) => receive.received - receive.taken))
+    equal(
+      "bytes under way",
+      peer.outstandingBytes,
+      sum(({ send }) => send.sent - send.received)
+    )
+    equal(
+      "bytes that are not taken",
+      peer.untakenBytes,
+      sum(({ receive }) => receive.received - receive.taken)
+    )
     equal("our growth", sendGrowthBytes, sendGrowth)
     equal("their growth", receiveGrowthBytes, receiveGrowth)
-    ordered("our growth", [sendGrowth, terms.growth])
+    ordered("our growth", [sendGrowth, this.other(side).limits.growthBytes])
     ordered("their growth", [receiveGrowth, limits.growthBytes])
     ordered("channels of theirs", [open.filter(({ id, isOurs }) => id !== 0 && !isOurs).length, limits.channelsMax])
     for (const channel of open) {
@@ -324,11 +334,11 @@ export class Simulation {
   /** If there was room for more bytes than were written, there was no more to write. */
   private checkIdle({ peer }: Side, bytesMax: number, dataBytes: number): void {
     if (dataBytes >= bytesMax) return
-    const { openings } = inside(peer)
+    const { credit, openings } = inside(peer)
     for (const channel of peer.open) {
       if (channel !== peer.main && !openings.isUp) continue
-      const isFree = channel.send.isReady && inside(peer).roomOf(channel) > 0
-      assert.isFalse(isFree, `channel ${channel.id} could have been sent`)
+      const isFree = channel.send.isReady && credit.roomOf(channel) > 0
+      holds(!isFree, "what could have been sent")
       const waits = channel.send.isReady || channel.send.isWaitingForCredit
       equal("waits for credit", peer.awaitingCredit.has(channel), waits)
     }
@@ -346,14 +356,14 @@ export class Simulation {
     }
     for (const channel of peer.open) {
       const isMore = channel.receive.waitingCount > (waiting?.get(channel) ?? 0)
-      if (waiting !== undefined && isMore) assert.isTrue(facts.arrived.includes(channel), `channel ${channel.id}`)
+      if (waiting !== undefined && isMore) holds(facts.arrived.includes(channel), "what has arrived")
     }
     for (const channel of facts.finished) {
       const pair = this.pairs.get(channel.id)!
       const other = pair[this.other(side).name]
       equal("finished once", pair[side.name].fate, "open")
       pair[side.name].fate = "finished"
-      if (other.fate !== "reset") assert.isTrue(pair.up.isDelivered && pair.down.isDelivered)
+      if (other.fate !== "reset") holds(pair.up.isDelivered && pair.down.isDelivered)
     }
     for (const { channel, code, detail } of facts.reset) {
       const pair = this.pairs.get(channel.id)!
@@ -362,9 +372,10 @@ export class Simulation {
       equal("the detail", detail, pair.name)
       pair[side.name].fate = "reset"
     }
-    for (const { channel, ordinal } of facts.rejected) this.outgoing(side, this.pairs.get(channel.id)!).told.push(ordinal)
+    for (const { channel, ordinal } of facts.rejected)
+      this.outgoing(side, this.pairs.get(channel.id)!).told.push(ordinal)
     if (facts.pong !== undefined) {
-      assert.isTrue(side.asked.has(facts.pong) && facts.pong > side.pong)
+      holds(side.asked.has(facts.pong) && facts.pong > side.pong)
       side.pong = facts.pong
     }
     side.goAway = facts.goAway ?? side.goAway
@@ -406,7 +417,7 @@ export class Simulation {
   private pair(id: number, name: string): Pair {
     const end = (): End => ({ channel: undefined, fate: "unseen", code: undefined })
     const pair: Pair = { id, name, up: new Flow(), down: new Flow(), client: end(), server: end() }
-    assert.isFalse(this.pairs.has(id))
+    holds(!this.pairs.has(id))
     this.pairs.set(id, pair)
     return pair
   }

@@ -1,0 +1,217 @@
+/**
+ * The channels of one side of a session: which there are, which of them has a turn to send, and of which there is news.
+ */
+import { Channel } from "./Channel.ts"
+import { Credit } from "./Credit.ts"
+import * as Frame from "./Frame.ts"
+import type { Terms } from "./Handshake.ts"
+import type { Limits } from "./Limits.ts"
+import { Openings, type Side } from "./Openings.ts"
+import { ReceiveWindow } from "./ReceiveWindow.ts"
+import { SendWindow } from "./SendWindow.ts"
+import { Turns } from "./Turns.ts"
+
+export class Channels {
+  readonly main: Channel
+  readonly openings: Openings
+  readonly credit: Credit
+  readonly turns = new Turns()
+  /** Channels other than 0 of which there is something to tell. */
+  readonly newsy = new Set<Channel>()
+  /** News should not wait. */
+  isUrgent = false
+  /** Both directions of these have ended, and all was taken. */
+  finished: Array<Channel> = []
+  /** The limit of each channel when we open it, and its reserve. */
+  private channelLimit = 0
+  private readonly limits: Limits
+  private readonly all: Map<number, Channel>
+  /** Channels on which something was taken in this round trip. */
+  private readonly consuming = new Set<Channel>()
+
+  constructor(limits: Limits, side: Side) {
+    this.limits = limits
+    this.main = new Channel(0, "", true, new SendWindow(), new ReceiveWindow(limits))
+    this.all = new Map([[0, this.main]])
+    this.openings = new Openings(side, limits.channelsMax)
+    this.credit = new Credit(limits.growthBytes)
+  }
+
+  /** What the other side lets us do. */
+  begin({ channelLimit, channels, growth, reserve }: Terms): void {
+    this.channelLimit = channelLimit
+    this.credit.sendGrowthBytesMax = growth
+    this.openings.permit(channels)
+    this.main.send.reserveBytes = reserve
+  }
+
+  get open(): Iterable<Channel> {
+    return this.all.values()
+  }
+
+  /** How many there are beside channel 0. */
+  get openCount(): number {
+    return this.all.size - 1
+  }
+
+  get(id: number): Channel | undefined {
+    return this.all.get(id)
+  }
+
+  /** The present link carries it. */
+  isUsable(channel: Channel): boolean {
+    return channel === this.main || this.openings.isUp
+  }
+
+  add(id: number, name: string, isOurs: boolean): Channel {
+    const { channelWindowBytes, messageBytesMax } = this.limits
+    const send = new SendWindow(this.channelLimit)
+    send.limit = this.channelLimit
+    const receive = new ReceiveWindow({ windowBytes: channelWindowBytes, messageBytesMax })
+    const channel = new Channel(id, name, isOurs, send, receive)
+    channel.announced = channel.standing()
+    this.all.set(id, channel)
+    return channel
+  }
+
+  /** Nothing is known of it any more. */
+  remove(channel: Channel): void {
+    this.all.delete(channel.id)
+    this.turns.leave(channel)
+    this.newsy.delete(channel)
+    this.consuming.delete(channel)
+    this.credit.remove(channel)
+  }
+
+  /** Ends both directions: what was not taken is gone. */
+  reset(channel: Channel, code: Frame.ResetCode, detail: string): void {
+    if (channel === this.main || !this.isThere(channel)) return
+    this.remove(channel)
+    this.openings.reset({ _tag: "Reset", channel: channel.id, code, detail }, channel)
+  }
+
+  finish(channel: Channel): void {
+    if (channel === this.main || !this.isThere(channel)) return
+    this.remove(channel)
+    this.openings.done(channel.id)
+    this.finished.push(channel)
+  }
+
+  /** Something has changed in our direction: whether it has a turn, or waits for credit. */
+  ready(channel: Channel): void {
+    if (!this.isThere(channel)) return
+    const { awaiting } = this.credit
+    const { isReady, isWaitingForCredit } = channel.send
+    const isBehind = isReady && this.credit.roomOf(channel) <= 0
+    if (isWaitingForCredit || isBehind) awaiting.add(channel)
+    else awaiting.delete(channel)
+    if (isReady && !isBehind && this.isUsable(channel)) this.turns.join(channel)
+    else this.turns.leave(channel)
+  }
+
+  /** Something was taken on the channel. */
+  took(channel: Channel): void {
+    if (!this.isThere(channel)) return
+    this.consuming.add(channel)
+    this.received(channel)
+  }
+
+  /** Something has changed in the other direction. */
+  received(channel: Channel): void {
+    if (channel.isNews) {
+      if (channel !== this.main) this.newsy.add(channel)
+      if (channel.isUrgent) this.isUrgent = true
+    }
+    this.credit.received(channel)
+  }
+
+  /** A round trip has passed: windows grow and shrink with what was taken meanwhile. */
+  tune(): void {
+    for (const channel of this.consuming) {
+      channel.tune(this.limits.windowBytesMax)
+      this.received(channel)
+    }
+    this.consuming.clear()
+  }
+
+  /** There are messages to write now. */
+  get hasData(): boolean {
+    const { credit, main, turns } = this
+    return !turns.isEmpty || credit.isRoomy || (main.send.isReady && credit.roomOf(main) > 0)
+  }
+
+  /** Appends where the channels stand of which there is news, and in any case channel 0 if `isDue`. */
+  tell(isDue: boolean, into: Array<Uint8Array>): void {
+    if (isDue || this.main.isNews) this.announce(this.main, into)
+    for (const channel of this.newsy) {
+      this.announce(channel, into)
+      if (channel.isFinished) this.finish(channel)
+    }
+    this.newsy.clear()
+    this.isUrgent = false
+  }
+
+  /** Appends data, at most `bytesMax`, by turns. Returns how much. */
+  write(bytesMax: number, into: Array<Uint8Array>): number {
+    const { credit, turns } = this
+    let bytes = 0
+    this.room()
+    this.ready(this.main)
+    for (let channel = turns.next; channel !== undefined && bytes < bytesMax; channel = turns.next) {
+      const { id, send } = channel
+      const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : channel.deficitBytes)
+      send.feed(wanted)
+      const frameBytesMax = this.limits.frameBytesMax - dataHeaderBytesMax
+      const length = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
+      if (length > 0) {
+        into.push(Frame.dataHeader(id, send.sent, length))
+        for (const view of send.next(length)) into.push(view)
+        bytes += length
+        credit.sent(channel)
+        credit.awaiting.delete(channel)
+        turns.spend(channel, length)
+      }
+      this.ready(channel)
+    }
+    return bytes
+  }
+
+  /** The link is gone. */
+  cut(): void {
+    this.isUrgent = false
+    this.openings.cut()
+    for (const channel of this.all.values()) {
+      channel.announced = undefined
+      channel.isListed = false
+      channel.send.cut()
+      this.credit.sent(channel)
+      this.turns.leave(channel)
+    }
+  }
+
+  /** A new link: everything is told again. */
+  resume(): void {
+    this.openings.resume()
+    for (const channel of this.all.values()) if (channel !== this.main) this.newsy.add(channel)
+  }
+
+  /** Whoever waits for room that is there again gets a turn. */
+  private room(): void {
+    for (const channel of this.credit.roomFor()) {
+      if (channel.send.isReady && this.isUsable(channel)) this.turns.join(channel)
+    }
+  }
+
+  /** What its application took by itself counts from here on. */
+  private announce(channel: Channel, into: Array<Uint8Array>): void {
+    into.push(Frame.encode(channel.announce()))
+    this.credit.received(channel)
+  }
+
+  private isThere(channel: Channel): boolean {
+    return this.all.get(channel.id) === channel
+  }
+}
+
+/** Channel and offset, at their longest. */
+const dataHeaderBytesMax = 16
