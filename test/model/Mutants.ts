@@ -76,6 +76,8 @@ class CountsTheWindowTwice extends SendWindow.SendWindow {
 }
 
 class DoesNotRewind extends SendWindow.SendWindow {
+  override cut(): void {}
+
   override resume(received: number, taken: number, limit: number): Violation.Violation | undefined {
     return this.acknowledge(received, taken, limit)
   }
