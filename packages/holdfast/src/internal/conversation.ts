@@ -236,6 +236,7 @@ export class Conversation {
     this.goingAway = goAway
     this.peer.send.stop()
     this.bulletin.event({ _tag: "GoingAway", retryAfter: Duration.millis(goAway.retryAfterMillis) })
+    this.look()
   }
 
   /** The session is over. Everything that is pending settles; the first call decides. */
