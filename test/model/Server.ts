@@ -117,7 +117,11 @@ export class Server {
 
   welcome(end: End, hello: Handshake.Hello): void {
     const session = sessionOf(this.life, hello)
-    const party = new Party(this.core, "server", frozen({ first: "A", bytes: messageBytes.toClient, extent: this.extent }))
+    const party = new Party(
+      this.core,
+      "server",
+      frozen({ first: "A", bytes: messageBytes.toClient, extent: this.extent })
+    )
     const secret = secretOf(session)
     this.member = { session, secret, party, epoch: hello.epoch, attached: 0, isStarted: false }
     party.peer.begin(hello.terms)
