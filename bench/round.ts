@@ -60,7 +60,7 @@ const side = fileURLToPath(new URL("side.ts", import.meta.url))
 /** A process, which waits for its order. `BENCH_ARGS` goes to Node, for profiles. */
 const start = () => {
   const child: ChildProcess = fork(side, {
-    execArgv: ["--conditions=source", ...(process.env["BENCH_ARGS"]?.split(" ") ?? [])],
+    execArgv: ["--conditions=source", "--expose-gc", ...(process.env["BENCH_ARGS"]?.split(" ") ?? [])],
     stdio: ["ignore", "inherit", "inherit", "ipc"]
   })
   const reports: Array<Report> = []

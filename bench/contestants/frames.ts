@@ -47,8 +47,10 @@ export const contestant: Contestant = {
 
 class Framer {
   private readonly socket: Socket
-  private batch = new Uint8Array(batchBytes)
+  private batch: Uint8Array<ArrayBuffer> = new Uint8Array(batchBytes)
   private length = 0
+  /** Buffers that serve again: fresh ones are dear where a program keeps much alive. */
+  private readonly spare: Array<Uint8Array<ArrayBuffer>> = []
   private isFlushing = false
 
   constructor(socket: Socket) {
@@ -78,8 +80,9 @@ class Framer {
   flush(): void {
     this.isFlushing = false
     if (this.length === 0) return
-    this.socket.write(this.batch.subarray(0, this.length))
-    this.batch = new Uint8Array(batchBytes)
+    const { batch } = this
+    this.socket.write(batch.subarray(0, this.length), () => this.spare.push(batch))
+    this.batch = this.spare.pop() ?? new Uint8Array(batchBytes)
     this.length = 0
   }
 }

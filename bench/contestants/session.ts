@@ -42,18 +42,22 @@ interface Batch {
   readonly first: number
   readonly count: number
   readonly bytes: Uint8Array
+  /** The last one in its buffer, which serves again when this is acknowledged. */
+  isLast: boolean
 }
 
 class Session {
   private readonly onMessage: (message: Uint8Array) => void
   private socket: Socket | undefined
-  private batch = new Uint8Array(batchBytes)
+  private batch: Uint8Array<ArrayBuffer> = new Uint8Array(batchBytes)
   private length = 0
   private batchFirst = 0
   private isFlushing = false
   private sent = 0
   private ring: Array<Batch> = []
   private ringBytes = 0
+  /** Buffers that serve again: fresh ones are dear where a program keeps much alive. */
+  private readonly spare: Array<Uint8Array<ArrayBuffer>> = []
   private onRoom: (() => void) | undefined
   private received = 0
   private acknowledged = 0
@@ -112,7 +116,7 @@ class Session {
     const count = this.sent - this.batchFirst
     if (count === 0) return
     const bytes = this.batch.subarray(0, this.length)
-    this.ring.push({ first: this.batchFirst, count, bytes })
+    this.ring.push({ first: this.batchFirst, count, bytes, isLast: false })
     this.ringBytes += bytes.length
     this.batchFirst = this.sent
     // The rest of the buffer serves the next batch.
@@ -188,9 +192,10 @@ class Session {
 
   private release(count: number): void {
     let done = 0
-    for (const { bytes, first, count: length } of this.ring) {
+    for (const { bytes, count: length, first, isLast } of this.ring) {
       if (first + length > count) break
       this.ringBytes -= bytes.length
+      if (isLast && bytes.buffer.byteLength === batchBytes) this.spare.push(new Uint8Array(bytes.buffer as ArrayBuffer))
       done++
     }
     if (done > 0) this.ring.splice(0, done)
@@ -201,7 +206,10 @@ class Session {
 
   private turnOver(needed: number): void {
     this.flush()
-    if (needed > this.batch.length) this.batch = new Uint8Array(Math.max(batchBytes, needed))
+    if (needed <= this.batch.length) return
+    const last = this.ring.at(-1)
+    if (last?.bytes.buffer === this.batch.buffer) last.isLast = true
+    this.batch = (needed <= batchBytes ? this.spare.pop() : undefined) ?? new Uint8Array(Math.max(batchBytes, needed))
   }
 }
 

@@ -62,7 +62,7 @@ export class Client implements Decoder.Sink {
       definition: "model",
       messageBytesMax: limits.messageBytesMax,
       heartbeatMillisMax: 0,
-      limit: this.party.peer.receive.limit,
+      terms: this.party.peer.offer,
       session: this.ticket?.session ?? new Uint8Array(0),
       epoch: this.epoch,
       nonce: nonceOf("client", this.life, this.link),
@@ -113,7 +113,7 @@ export class Client implements Decoder.Sink {
 
   private welcomed(frame: Frame.Control): Violation.Violation | undefined {
     if (frame._tag !== "Welcome") return Violation.violation("frame-order", `${frame._tag} instead of Welcome`)
-    const failed = this.party.peer.begin(frame.limit)
+    const failed = this.party.peer.begin(frame.terms)
     this.ticket = frozen({ session: frame.session.slice(), secret: frame.secret.slice() })
     this.up()
     return failed
@@ -172,7 +172,7 @@ export class Client implements Decoder.Sink {
   }
 
   private newParty(): Party {
-    return new Party(this.core, frozen({ first: "a", bytes: messageBytes.toServer, extent: this.extent }))
+    return new Party(this.core, "client", frozen({ first: "a", bytes: messageBytes.toServer, extent: this.extent }))
   }
 }
 

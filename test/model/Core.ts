@@ -1,12 +1,12 @@
 /**
  * What is explored: the session core as it is, or with one thing broken, and how much of everything there is.
  */
-import { type Handshake, Peer } from "@holdfast/protocol"
+import { type Handshake, type Openings, Peer } from "@holdfast/protocol"
 import type { Fineness } from "./Wire.ts"
 
 /** The parts that a mutant replaces. */
 export interface Core {
-  readonly peer: (limits: Peer.Limits) => Peer.Peer
+  readonly peer: (limits: Peer.Limits, side: Openings.Side) => Peer.Peer
   readonly server: ServerRules
   readonly client: ClientRules
 }
@@ -43,7 +43,7 @@ export interface ClientRules {
 
 /** The real one. */
 export const real: Core = Object.freeze<Core>({
-  peer: (limits) => new Peer.Peer(limits),
+  peer: (limits, side) => new Peer.Peer(limits, side),
   server: Object.freeze<ServerRules>({
     judge: (_at, hello, claimed) => {
       if (claimed === undefined) return "Unknown"
@@ -75,7 +75,15 @@ export interface Extent {
 }
 
 /** Small enough for a mended mistake to show at once, large enough that a message is wider than the window. */
-export const limits: Peer.Limits = Object.freeze({ windowBytes: 8, messageBytesMax: 12, frameBytesMax: 4096 })
+export const limits: Peer.Limits = Object.freeze({
+  windowBytes: 8,
+  channelWindowBytes: 8,
+  windowBytesMax: 8,
+  growthBytes: 0,
+  channelsMax: 0,
+  messageBytesMax: 12,
+  frameBytesMax: 4096
+})
 
 /** Bytes of the messages, in turn. Ten bytes make a record that is larger than the window of eight. */
 export const messageBytes = { toServer: [5, 10], toClient: [10, 2] } as const

@@ -76,6 +76,8 @@ class CountsTheWindowTwice extends SendWindow.SendWindow {
 }
 
 class DoesNotRewind extends SendWindow.SendWindow {
+  override cut(): void {}
+
   override resume(received: number, taken: number, limit: number): Violation.Violation | undefined {
     return this.acknowledge(received, taken, limit)
   }
@@ -98,7 +100,8 @@ class TellsRejectedAgain extends Peer.Peer {
   override resume(theirs: ReadonlyArray<Positions.Positions>): Violation.Violation | undefined {
     const failed = super.resume(theirs)
     const news = fieldsOf(this)["news"] as Peer.Facts
-    for (const { rejected } of theirs) if (rejected.length > 0 && news.rejected.length === 0) news.rejected.push(0)
+    for (const { rejected } of theirs)
+      if (rejected.length > 0 && news.rejected.length === 0) news.rejected.push({ channel: this.main, ordinal: 0 })
     return failed
   }
 }
@@ -143,8 +146,8 @@ type Class = abstract new (...parameters: never) => object
 const withClass = (part: "peer" | "send" | "receive", broken: Class): Core =>
   frozen<Core>({
     ...real,
-    peer: (limits) => {
-      const peer = real.peer(limits)
+    peer: (limits, side) => {
+      const peer = real.peer(limits, side)
       Object.setPrototypeOf(part === "peer" ? peer : peer[part], broken.prototype as object)
       return peer
     }

@@ -2,7 +2,7 @@
  * One side of one session: the real `Peer`, and an application that sends letters, one after the other, and takes what
  * arrives, one at a time.
  */
-import { type Peer, SendWindow } from "@holdfast/protocol"
+import { type Openings, type Peer, SendWindow } from "@holdfast/protocol"
 import { type Core, type Extent, limits } from "./Core.ts"
 import { fieldsOf } from "./Snapshot.ts"
 import { framesOf } from "./Wire.ts"
@@ -29,8 +29,8 @@ export class Party {
   told = ""
   private readonly application: Application
 
-  constructor(core: Core, application: Application) {
-    this.peer = core.peer(limits)
+  constructor(core: Core, side: Openings.Side, application: Application) {
+    this.peer = core.peer(limits, side)
     this.application = application
   }
 
@@ -91,7 +91,7 @@ export class Party {
 
   /** Reads the facts, as whoever has called `receive` does. */
   digest(): void {
-    for (const ordinal of this.peer.facts().rejected) this.told += ordinal
+    for (const { ordinal } of this.peer.facts().rejected) this.told += ordinal
   }
 
   /** Everything that there is to write now, as frames. */

@@ -117,12 +117,16 @@ export class Server {
 
   welcome(end: End, hello: Handshake.Hello): void {
     const session = sessionOf(this.life, hello)
-    const party = new Party(this.core, frozen({ first: "A", bytes: messageBytes.toClient, extent: this.extent }))
+    const party = new Party(
+      this.core,
+      "server",
+      frozen({ first: "A", bytes: messageBytes.toClient, extent: this.extent })
+    )
     const secret = secretOf(session)
     this.member = { session, secret, party, epoch: hello.epoch, attached: 0, isStarted: false }
-    party.peer.begin(hello.limit)
-    const { limit } = party.peer.receive
-    this.say(end, { _tag: "Welcome", version: 1, heartbeatMillisMax: 0, limit, session, secret })
+    party.peer.begin(hello.terms)
+    const terms = party.peer.offer
+    this.say(end, { _tag: "Welcome", version: 1, heartbeatMillisMax: 0, terms, session, secret })
     end.opening(hello.epoch)
   }
 

@@ -3,7 +3,7 @@
  * Both go by reflection: a field that is added to a class takes part at once. Only what is named in `essence` does not
  * count. Frozen objects never change and are shared. A closure cannot be copied and is refused.
  */
-import { Decoder, Peer, ReceiveWindow, SendWindow } from "@holdfast/protocol"
+import { Channel, Decoder, Peer, ReceiveWindow, SendWindow } from "@holdfast/protocol"
 
 /** A copy that shares nothing that may change; what was one object stays one object. */
 export const copy = <A extends object>(root: A): A => copyObject(root, new Map()) as A
@@ -38,6 +38,12 @@ const copyObject = (value: object, copies: Map<object, object>): object => {
     for (const [key, item] of value) map.set(key, copyValue(item, copies))
     return map
   }
+  if (value instanceof Set) {
+    const set = new Set<unknown>()
+    copies.set(value, set)
+    for (const item of value) set.add(copyValue(item, copies))
+    return set
+  }
   const target = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string, unknown>
   copies.set(value, target)
   const source = fieldsOf(value)
@@ -67,7 +73,9 @@ const essence = (value: object): Readonly<Record<string, unknown>> => {
     const segments = fields["segments"] as ReadonlyArray<Record<string, unknown>>
     return { ends, endsFrom: 0, segments: segments.map(({ bytes, length, start }) => [start, part(bytes, length)]) }
   }
-  return value instanceof Peer.Peer ? { main: undefined } : {}
+  // Nobody tunes windows here, and with one channel it is always its turn.
+  if (value instanceof Channel.Channel) return { round: 0, deficitBytes: 0, tunedAt: 0 }
+  return value instanceof Peer.Peer ? { main: undefined, consuming: undefined, turns: undefined } : {}
 }
 
 /** The bytes of a buffer that are in use. */
@@ -106,6 +114,10 @@ const spellObject = (value: object, out: Array<string>, above: Array<object>): v
     out.push("[")
     for (const item of value) spellValue(item, out, above)
     out.push("]")
+  } else if (value instanceof Set) {
+    out.push("(")
+    for (const item of value) spellValue(item, out, above)
+    out.push(")")
   } else if (value instanceof Map) {
     out.push("<")
     for (const [key, item] of value) {

@@ -57,7 +57,7 @@ const tellFrame = (bytes: Uint8Array): string => {
     case "Hello":
       return `Hello (${frame.session.length === 0 ? "a fresh session" : "an earlier session"}, epoch ${frame.epoch})`
     case "Welcome":
-      return `Welcome (limit ${frame.limit})`
+      return `Welcome (limit ${frame.terms.limit})`
     case "Challenge":
     case "Proof":
       return `${frame._tag} (${frame.positions.map(tellPositions).join("; ")})`

@@ -24,6 +24,15 @@ export interface Link extends Socket.Socket {
   readonly peer?: string | undefined
 }
 
+/** A reader of a link that can lend what it has read. */
+export interface Reader extends Socket.Reader {
+  /**
+   * The next batch, as `pull` gives it, in memory that the link reads into again: valid until the next `borrow` or `pull`.
+   * Without it everybody gets memory of his own by `pull`.
+   */
+  readonly borrow?: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError> | undefined
+}
+
 /** Bytes of ours that are still on this side, and what the system's kernel knows of them where it tells. */
 export interface Progress {
   /** Handed to the transport and not yet to the network. */
@@ -47,6 +56,8 @@ export interface Progress {
 export interface Opened {
   /** The next batch of bytes. Fails when the connection ends, in whatever way. */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
+  /** The same, valid until the next `borrow` or `pull`: where the link can lend, nothing is copied. */
+  readonly borrow: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
   /** Hands a batch to the transport; waits where the transport pushes back. */
   readonly write: (chunks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionError.ConnectionError>
   /** Ends the connection at once. For sockets that cannot, a close is asked for and not waited for. */
@@ -65,10 +76,12 @@ export const open = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Opened, ConnectionError.ConnectionError, Scope.Scope> {
   const scope = yield* Effect.scope
   const fromSocketError = reasonOf(link)
-  const { pull } = yield* Effect.mapError(link.reader, fromSocketError("dial"))
+  const { borrow, pull }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
   const writer = yield* link.writer
+  const owned = Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes)
   return {
-    pull: Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes),
+    pull: owned,
+    borrow: borrow === undefined ? owned : Effect.mapError(borrow, fromSocketError("read")),
     write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
     destroy: destroyOf(link, writer, scope),
     progress: link.progress

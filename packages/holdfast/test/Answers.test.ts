@@ -159,11 +159,16 @@ describe("answers in order", () => {
   it.effect("never cross incarnations: what a dead link owed is settled, and the next one starts afresh", () =>
     inScope(
       Effect.gen(function* () {
-        const { answers, network, nextPeer } = yield* ordered()
+        const { answers, connection, network, nextPeer } = yield* ordered()
+        const events = yield* eventsOf(connection)
         const lost = yield* asking(answers.request("a"))
         network.wire().cut()
         yield* settle
         assert.strictEqual(lost.got(), "LinkFailed")
+        assert.isFalse(
+          events.some(({ _tag }) => _tag === "FateUnknown"),
+          "whoever asked was told, and nothing was given back"
+        )
         yield* until(1000)
         const second = yield* nextPeer
         const asked = yield* asking(answers.request("b"))

@@ -16,7 +16,12 @@ describe("Policy", () => {
       const base = yield* Policy.make({ close: "1 minute", backlog: { messagesMax: 10 } })
       const policy = yield* Policy.make({ open: "3 seconds", close: undefined, backlog: { whenFull: "fail" } }, base)
       assert.deepStrictEqual([policy.open, policy.close], ["3 seconds", "1 minute"])
-      assert.deepStrictEqual(policy.backlog, { messagesMax: 10, bytesMax: 16_777_216, whenFull: "fail", patience: "Infinity" })
+      assert.deepStrictEqual(policy.backlog, {
+        messagesMax: 10,
+        bytesMax: 16_777_216,
+        whenFull: "fail",
+        patience: "Infinity"
+      })
     })
   )
 

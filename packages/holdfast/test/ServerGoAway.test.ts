@@ -230,6 +230,23 @@ describe("Session: a server that goes away", () => {
     )
   )
 
+  it.effect("an idle client leaves at once, and not with the next frame that happens to come", () =>
+    scenario(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        const handler = (session: ServerSession) => session.handle(() => Effect.void)
+        const server = yield* ServerTesting.start(network, { handler, policy: { heartbeat: "1 hour" } })
+        const client = yield* connect(network, { policy: { silence: "3 hours" } })
+        yield* flowing(client.deliver(bytes("x")))
+        yield* flowing(Effect.sleep("1 second"))
+        yield* Effect.forkChild(server.stop)
+        yield* settle
+        assert.strictEqual((yield* client.state)._tag, "Waiting")
+        assert.include(server.told(), "LinkEnded EndedByPeer Drained")
+      })
+    )
+  )
+
   it.effect("with nobody there it ends at once", () =>
     Effect.gen(function* () {
       const network = yield* MemoryLink.make()

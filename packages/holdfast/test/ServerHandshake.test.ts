@@ -104,7 +104,14 @@ describe("Session: what the handshake proves", () => {
         const heartbeatMillisMax = 2500
         const session = new Uint8Array(16)
         const secret = new Uint8Array(32).fill(1)
-        yield* answer({ _tag: "Welcome", version: 1, heartbeatMillisMax, terms: { limit: 1000, reserve: 1000, channelLimit: 8, growth: 0, channels: 0 }, session, secret })
+        yield* answer({
+          _tag: "Welcome",
+          version: 1,
+          heartbeatMillisMax,
+          terms: { limit: 1000, reserve: 1000, channelLimit: 8, growth: 0, channels: 0 },
+          session,
+          secret
+        })
         yield* settle
         network.wire().cut()
         yield* Effect.forkChild(TestClock.adjust("20 seconds"))

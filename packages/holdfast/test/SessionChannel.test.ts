@@ -4,14 +4,30 @@ import { TestClock } from "effect/testing"
 import { ConnectionError, type SessionChannel } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
 import * as ServerTesting from "./ServerTesting.ts"
-import { begin, type Ends, inScope, large, numbered, pair, type PairOptions, reasonOf, steady, tagOf, upOf } from "./SessionPair.ts"
+import {
+  begin,
+  type Ends,
+  inScope,
+  large,
+  numbered,
+  pair,
+  type PairOptions,
+  reasonOf,
+  steady,
+  tagOf,
+  upOf
+} from "./SessionPair.ts"
 import { bytes, connect, flowing, settle, text } from "./SessionTesting.ts"
 
 type Bytes = SessionChannel.SessionChannel<Uint8Array, Uint8Array>
 
 /** The next channel that the other side opens. */
 const next = (session: Ends): Effect.Effect<SessionChannel.Incoming, ConnectionError.ConnectionError> =>
-  session.channels.pipe(Stream.take(1), Stream.runCollect, Effect.map(([first]) => first!))
+  session.channels.pipe(
+    Stream.take(1),
+    Stream.runCollect,
+    Effect.map(([first]) => first!)
+  )
 
 /** Both ends of one channel. */
 const channel = Effect.fnUntraced(function* (
@@ -209,10 +225,16 @@ describe("Channels of a session", () => {
         yield* settle
         yield* TestClock.adjust("4999 millis")
         yield* settle
-        assert.deepStrictEqual(writes.map(({ outcome }) => outcome()), ["pending", "pending"])
+        assert.deepStrictEqual(
+          writes.map(({ outcome }) => outcome()),
+          ["pending", "pending"]
+        )
         yield* TestClock.adjust("1 millis")
         yield* settle
-        assert.deepStrictEqual(writes.map(({ outcome }) => outcome()), ["BacklogExceeded", "BacklogExceeded"])
+        assert.deepStrictEqual(
+          writes.map(({ outcome }) => outcome()),
+          ["BacklogExceeded", "BacklogExceeded"]
+        )
         const later = yield* Effect.forkChild(reasonOf(ours.send(large(500))))
         yield* settle
         yield* TestClock.adjust("5 seconds")
@@ -225,41 +247,43 @@ describe("Channels of a session", () => {
     )
   )
 
-  it.effect("that are refused, reset or left tell the other side so, also across a cut, and take nothing with them", () =>
-    inScope(
-      Effect.gen(function* () {
-        const ends = yield* pair()
-        const refused = yield* ends.client.open("unwanted")
-        yield* refused.send(bytes("lost"))
-        yield* (yield* flowing(next(ends.theirs))).refuse("no such thing")
-        const reason = yield* flowing(reasonOf(refused.flush))
-        assert.deepInclude(reason, { _tag: "ChannelReset", code: "Refused", detail: "no such thing", by: "peer" })
-        assert.deepStrictEqual((yield* refused.leftovers).fateUnknown.map(text), ["lost"])
+  it.effect(
+    "that are refused, reset or left tell the other side so, also across a cut, and take nothing with them",
+    () =>
+      inScope(
+        Effect.gen(function* () {
+          const ends = yield* pair()
+          const refused = yield* ends.client.open("unwanted")
+          yield* refused.send(bytes("lost"))
+          yield* (yield* flowing(next(ends.theirs))).refuse("no such thing")
+          const reason = yield* flowing(reasonOf(refused.flush))
+          assert.deepInclude(reason, { _tag: "ChannelReset", code: "Refused", detail: "no such thing", by: "peer" })
+          assert.deepStrictEqual((yield* refused.leftovers).fateUnknown.map(text), ["lost"])
 
-        const { ours, theirs } = yield* channel(ends, "two")
-        const waiting = yield* begin(Effect.asVoid(Stream.runDrain(theirs.messages)))
-        ends.network.wire().cut()
-        yield* settle
-        yield* ours.reset("broken")
-        assert.strictEqual(yield* tagOf(ours.send(bytes("late"))), "ChannelReset")
-        yield* flowing(Effect.sleep("3 seconds"), "100 millis")
-        assert.strictEqual(waiting.outcome(), "ChannelReset")
-        assert.deepInclude(yield* reasonOf(theirs.join), { code: "Failed", detail: "broken", by: "peer" })
+          const { ours, theirs } = yield* channel(ends, "two")
+          const waiting = yield* begin(Effect.asVoid(Stream.runDrain(theirs.messages)))
+          ends.network.wire().cut()
+          yield* settle
+          yield* ours.reset("broken")
+          assert.strictEqual(yield* tagOf(ours.send(bytes("late"))), "ChannelReset")
+          yield* flowing(Effect.sleep("3 seconds"), "100 millis")
+          assert.strictEqual(waiting.outcome(), "ChannelReset")
+          assert.deepInclude(yield* reasonOf(theirs.join), { code: "Failed", detail: "broken", by: "peer" })
 
-        const scope = yield* Scope.make()
-        const left = yield* ends.client.open("three").pipe(Scope.provide(scope))
-        yield* left.send(bytes("goes"))
-        const kept = yield* (yield* flowing(next(ends.theirs))).accept()
-        yield* Scope.close(scope, Exit.void)
-        const goes = yield* collect(kept)
-        yield* flowing(Effect.exit(Fiber.join(goes.fiber)))
-        assert.deepStrictEqual(goes.received, ["goes"])
-        assert.deepInclude(yield* flowing(reasonOf(kept.join)), { _tag: "ChannelReset", code: "Abandoned" })
-        yield* ends.client.send(bytes("own"))
-        const [own] = yield* flowing(ends.theirs.messages.pipe(Stream.take(1), Stream.runCollect))
-        assert.strictEqual(text(own!), "own")
-      })
-    )
+          const scope = yield* Scope.make()
+          const left = yield* ends.client.open("three").pipe(Scope.provide(scope))
+          yield* left.send(bytes("goes"))
+          const kept = yield* (yield* flowing(next(ends.theirs))).accept()
+          yield* Scope.close(scope, Exit.void)
+          const goes = yield* collect(kept)
+          yield* flowing(Effect.exit(Fiber.join(goes.fiber)))
+          assert.deepStrictEqual(goes.received, ["goes"])
+          assert.deepInclude(yield* flowing(reasonOf(kept.join)), { _tag: "ChannelReset", code: "Abandoned" })
+          yield* ends.client.send(bytes("own"))
+          const [own] = yield* flowing(ends.theirs.messages.pipe(Stream.take(1), Stream.runCollect))
+          assert.strictEqual(text(own!), "own")
+        })
+      )
   )
 
   it.effect("are no more than the other side allows, and one that has ended makes room for the next", () =>

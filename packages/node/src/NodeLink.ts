@@ -6,8 +6,8 @@
  * Nothing is dialled until the link's `reader` is acquired; the scope of that acquisition owns the connection, and
  * when it has closed, the descriptor is closed.
  *
- * The semantics of reading and writing are those of `NodeSocket` of `@effect/platform-node`: nothing is read until it
- * is pulled, and a write waits for `drain`. A WebSocket reads ahead of the pull by 64 KiB.
+ * Nothing is read until it is pulled, and a write waits while the kernel does not take it. The reader also lends what it
+ * has read: `borrow` of `Link.Reader`. A WebSocket reads ahead of the pull by 64 KiB, and lends nothing.
  */
 import { Effect } from "effect"
 import type { Link } from "holdfast"

@@ -153,7 +153,10 @@ export class Backlog<Send> {
     if (gone.length > 0) this.release(gone)
   }
 
-  /** The link is gone. Returns how many messages have an unknown fate; they meet the caller's choice. */
+  /**
+   * The link is gone. Messages of unknown fate meet the caller's choice, and it is told how many did. Whoever waits for an
+   * answer is told the reason instead, unless the choice is to ask again.
+   */
   cut(error: ConnectionError): number {
     const lost = [...this.handed]
     this.handed.clear()
@@ -177,7 +180,7 @@ export class Backlog<Send> {
         break
     }
     if (dropped.length > 0) this.release(dropped)
-    return lost.length
+    return kept.length
   }
 
   /** They are no longer held. */

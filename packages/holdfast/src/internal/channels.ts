@@ -12,7 +12,7 @@ import type { Conversation } from "./conversation.ts"
 import type { Flow } from "./flow.ts"
 import { given } from "./given.ts"
 import * as Messaging from "./messaging.ts"
-import type { Limits } from "./outbox.ts"
+import type { Limits } from "./backlogLimits.ts"
 
 /** The longest name, in bytes. */
 const nameBytesMax = 255
@@ -57,7 +57,7 @@ export const make = (conversation: Conversation): Pick<Session<never, unknown>, 
   })
 
   return {
-    open: open as Session<never, unknown>["open"],
+    open: open,
     channels: Stream.scoped(
       Stream.fromPull(
         Effect.as(
@@ -78,13 +78,14 @@ const left = (conversation: Conversation, flow: Flow, exit: Exit.Exit<unknown, u
 }
 
 const limitsOf = (conversation: Conversation, { backlog, expiresAfter }: AnyOptions): (() => Limits) => {
-  const expiresAfterMillis = expiresAfter === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresAfter))
+  const expiresAfterMillis =
+    expiresAfter === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresAfter))
   const own = given(backlog ?? {})
   return () => ({ ...conversation.policy.backlog, ...own, expiresAfterMillis })
 }
 
 const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow: Flow, options: AnyOptions) {
-  const services = (yield* Effect.context<never>()) as Context.Context<unknown>
+  const services = (yield* Effect.context()) as Context.Context<unknown>
   const { channel } = flow
   channel.weight = Math.min(Math.max(options.weight ?? 1, 1), weightMax)
   if (options.expiresAfter !== undefined) conversation.expires(flow)
@@ -127,6 +128,7 @@ const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow:
 ) => Effect.Effect<SessionChannel<unknown, unknown>, never, Scope.Scope>
 
 /** A detail must fit into its frame. */
-const short = (detail: string): string => (new TextEncoder().encode(detail).length <= nameBytesMax ? detail : detail.slice(0, 60))
+const short = (detail: string): string =>
+  new TextEncoder().encode(detail).length <= nameBytesMax ? detail : detail.slice(0, 60)
 
 const weightMax = 256

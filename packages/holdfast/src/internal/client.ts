@@ -300,8 +300,7 @@ const verdict = (
 ): Exit.Exit<void, ConnectionError.ConnectionError> => {
   const reason = Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), (error) => error.reason))
   const isSaid = conversation.isSaid && reason?._tag === "SessionLost"
-  const isNormal =
-    reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.unacknowledged === 0
+  const isNormal = reason?._tag === "EndedByPeer" && reason.code === "Normal" && conversation.unacknowledged === 0
   return isSaid || isNormal ? Exit.void : exit
 }
 

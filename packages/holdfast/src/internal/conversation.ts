@@ -20,7 +20,8 @@ import type { Policy } from "../Policy.ts"
 import type { State } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
 import { Flow } from "./flow.ts"
-import type { Budget, Limits, LossPoint } from "./outbox.ts"
+import type { Budget, Limits } from "./backlogLimits.ts"
+import type { LossPoint } from "./outbox.ts"
 
 /** A `Close` frame. */
 export type LastWord = Omit<Frame.Close, "_tag">
@@ -275,6 +276,7 @@ export class Conversation {
     this.peer.send.stop()
     this.endChannels(connectionError(new GoneAway({ retryAfter: Option.some(retryAfter) })))
     this.bulletin.event({ _tag: "GoingAway", retryAfter })
+    this.main.look()
   }
 
   /** Accepts no more, on no channel. */

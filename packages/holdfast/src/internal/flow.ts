@@ -5,7 +5,8 @@
 import type { Channel } from "@holdfast/protocol"
 import { Deferred, Effect, Exit, Option, Semaphore } from "effect"
 import { Closed, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
-import { type Limits, Outbox, type Options as OutboxOptions } from "./outbox.ts"
+import type { Limits } from "./backlogLimits.ts"
+import { Outbox, type Options as OutboxOptions } from "./outbox.ts"
 
 export interface Options extends Omit<OutboxOptions, "held"> {
   /** The consumer has taken something. */

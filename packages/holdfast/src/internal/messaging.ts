@@ -82,10 +82,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<
         if (batch === undefined) return
         for (const bytes of batch) {
           const [message] = yield* decode([bytes])
-          yield* one(message as Receive).pipe(
-            Effect.andThen(Effect.sync(() => flow.take())),
-            Effect.catch(failed)
-          )
+          yield* one(message as Receive).pipe(Effect.andThen(Effect.sync(() => flow.take())), Effect.catch(failed))
         }
       }
     })

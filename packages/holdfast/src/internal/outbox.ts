@@ -14,7 +14,7 @@ import {
   MessageTooLarge
 } from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
-import type { Backlog } from "../Policy.ts"
+import type { Budget, Limits } from "./backlogLimits.ts"
 
 type Resume = (effect: Effect.Effect<void, ConnectionError>) => void
 
@@ -35,22 +35,6 @@ interface Waiting {
   /** It stands for the one message that ends there, and fails if that is declined. */
   readonly isDelivery: boolean
   readonly resume: Resume
-}
-
-/** Bytes that several conversations hold together. */
-export interface Budget {
-  readonly hasRoom: (bytes: number) => boolean
-  readonly held: (moreBytes: number) => void
-  /** Calls once, when some have become free. */
-  readonly onFreed: (retry: () => void) => void
-}
-
-/** How much may be kept, and what becomes of what does not fit or comes too late. */
-export interface Limits extends Omit<Backlog, "whenFull"> {
-  /** `"dropOldest"`: the oldest of those that were not handed to a link yet. */
-  readonly whenFull: Backlog["whenFull"] | "dropOldest"
-  /** A message that was not handed to a link within so many milliseconds is skipped. */
-  readonly expiresAfterMillis: number
 }
 
 export interface Options {

@@ -5,7 +5,7 @@ import { Duration, Effect, type Fiber, Latch, Option } from "effect"
 import type { ServerLimits } from "../Session.ts"
 import type { Conversation } from "./conversation.ts"
 import { serverDefaults } from "./limits.ts"
-import type { Budget } from "./outbox.ts"
+import type { Budget } from "./backlogLimits.ts"
 
 /** One session of a server. */
 export interface Member {

@@ -1,15 +1,17 @@
 /**
  * One Node connection as a link. When the scope of its reader has closed, its descriptor is closed too.
  */
-import { NodeSocket } from "@effect/platform-node"
-import { Effect, type Scope } from "effect"
+import { Effect, Latch, type Scope } from "effect"
 import { constVoid } from "effect/Function"
 import * as Socket from "effect/socket/Socket"
+import type { Link } from "holdfast"
 import { Socket as NetSocket } from "node:net"
 import { TLSSocket } from "node:tls"
 import * as Kernel from "../Kernel.ts"
 import * as KernelOptions from "../KernelOptions.ts"
 import type { NodeLink } from "../NodeLink.ts"
+import * as Reading from "./reading.ts"
+import * as Writing from "./writing.ts"
 
 /**
  * How to connect: hands the socket that the kernel knows to `own` as soon as it exists, so that it can be destroyed while
@@ -62,23 +64,40 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
     if (wire.transport !== undefined) reset(wire.transport)
     wire.stream?.destroy()
   })
-  const up = Effect.addFinalizer(() => (wire.stream === undefined ? destroy : finish(wire.stream, destroy))).pipe(
+  const up = Latch.makeUnsafe(false)
+  const stop = ({ stop }: Reading.Reading) =>
+    Effect.sync(() => {
+      stop()
+      up.closeUnsafe()
+    })
+  const reader = Effect.addFinalizer(() => (wire.stream === undefined ? destroy : finish(wire.stream, destroy))).pipe(
     Effect.andThen(open),
-    Effect.tap((stream) =>
-      Effect.sync(() => {
+    Effect.flatMap((stream) => {
+      const take = Effect.sync(() => {
         wire.stream = stream
         wire.peer ??= plainAddress(stream.remoteAddress)
+        up.openUnsafe()
+        return Reading.make(stream)
       })
-    )
+      return Effect.acquireRelease(take, stop)
+    }),
+    Effect.map(({ borrow, pull }): Link.Reader => ({ pull, borrow, upgrade: Socket.SocketUpgradeError.unsupported }))
   )
-  return Effect.map(NodeSocket.fromDuplex(up), (socket) => ({
-    ...socket,
+  const writer = Effect.acquireRelease(
+    Effect.succeed(Writing.make(() => (up.isOpen() ? wire.stream : undefined), up)),
+    () =>
+      Effect.sync(() => {
+        if (wire.stream?.writableEnded === false) wire.stream.end()
+      })
+  )
+  return Effect.succeed({
+    ...Socket.make({ reader, writer }),
     destroy,
     progress: () => (wire.stream === undefined ? nothingYet : Kernel.report(wire.stream)),
     get peer() {
       return wire.peer
     }
-  }))
+  })
 }
 
 /** Waits until the socket is connected (`connect`) or its TLS handshake is done (`secureConnect`). */

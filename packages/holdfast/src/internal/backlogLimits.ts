@@ -1,0 +1,20 @@
+/**
+ * What bounds our direction of a channel: its own backlog, and what several sessions hold together.
+ */
+import type { Backlog } from "../Policy.ts"
+
+/** Bytes that several conversations hold together. */
+export interface Budget {
+  readonly hasRoom: (bytes: number) => boolean
+  readonly held: (moreBytes: number) => void
+  /** Calls once, when some have become free. */
+  readonly onFreed: (retry: () => void) => void
+}
+
+/** How much may be kept, and what becomes of what does not fit or comes too late. */
+export interface Limits extends Omit<Backlog, "whenFull"> {
+  /** `"dropOldest"`: the oldest of those that were not handed to a link yet. */
+  readonly whenFull: Backlog["whenFull"] | "dropOldest"
+  /** A message that was not handed to a link within so many milliseconds is skipped. */
+  readonly expiresAfterMillis: number
+}

@@ -1,0 +1,104 @@
+/**
+ * Reads a Node socket batch by batch, and only while somebody waits for one: otherwise the kernel holds the peer back.
+ *
+ * A batch can be borrowed: then it lies in memory that is read into again. Fresh memory for each read would cost more the
+ * more the program keeps alive: its collection looks at all of that.
+ */
+import { Effect } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Socket from "effect/socket/Socket"
+import type { Socket as NetSocket } from "node:net"
+import * as Onread from "./onread.ts"
+
+type Batch = NonEmptyReadonlyArray<Uint8Array>
+
+export interface Reading {
+  /** The next bytes, to keep. */
+  readonly pull: Effect.Effect<Batch, Socket.SocketError>
+  /** The next bytes, valid until the next pull. */
+  readonly borrow: Effect.Effect<Batch, Socket.SocketError>
+  /** Fails the pull that waits, and all later ones. */
+  readonly stop: () => void
+}
+
+/** Takes over a socket that is connected and paused. */
+export const make = (socket: NetSocket): Reading => {
+  let resume: ((effect: Effect.Effect<Batch, Socket.SocketError>) => void) | undefined
+  let pending: Uint8Array | undefined
+  let isLent = false
+  let isReading = false
+  let ended: Socket.SocketError | undefined
+
+  const settle = (effect: Effect.Effect<Batch, Socket.SocketError>): void => {
+    const waiting = resume
+    resume = undefined
+    waiting?.(effect)
+  }
+  /** Whoever waits has the bytes at once. Tells whether to read on: somebody waits again, and has no use for these. */
+  const arrived = (bytes: Uint8Array, isLentNow: boolean): boolean => {
+    isLent = isLentNow
+    if (resume === undefined) pending = bytes
+    else settle(Effect.succeed([bytes]))
+    isReading = resume !== undefined
+    return isReading
+  }
+  /** What has arrived before is given first. */
+  const end = (error: Socket.SocketError): void => {
+    ended ??= error
+    if (pending === undefined) settle(Effect.fail(ended))
+  }
+  const fail = (error: Socket.SocketError): void => {
+    pending = undefined
+    end(error)
+  }
+
+  const onData = (chunk: Uint8Array) => {
+    if (!arrived(chunk, false)) socket.pause()
+  }
+  const onEnd = () => end(closed(1000))
+  const onError = (cause: Error) => fail(new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) }))
+  const onClose = (hadError: boolean) => (hadError ? fail(closed(1006)) : end(closed(1000)))
+  const isByOnread = Onread.attach(socket, arrived)
+  if (!isByOnread) socket.on("data", onData)
+  socket.on("end", onEnd)
+  socket.on("error", onError)
+  socket.on("close", onClose)
+
+  const forget = Effect.sync(() => {
+    resume = undefined
+  })
+  const borrow = Effect.callback<Batch, Socket.SocketError>((wake) => {
+    // Node may have read a little before the socket was taken over.
+    if (isByOnread && pending === undefined && socket.readableLength > 0) {
+      isLent = false
+      pending = (socket.read() as Uint8Array | null) ?? undefined
+    }
+    if (pending !== undefined) {
+      const bytes = pending
+      pending = undefined
+      return wake(Effect.succeed([bytes]))
+    }
+    if (ended !== undefined) return wake(Effect.fail(ended))
+    resume = wake
+    if (!isReading) {
+      isReading = true
+      socket.resume()
+    }
+    return forget
+  })
+
+  return {
+    pull: Effect.map(borrow, ([bytes]): Batch => [isLent ? bytes.slice() : bytes]),
+    borrow,
+    stop: () => {
+      fail(closed(1006))
+      socket.pause()
+      socket.off("data", onData)
+      socket.off("end", onEnd)
+      socket.off("error", onError)
+      socket.off("close", onClose)
+    }
+  }
+}
+
+const closed = (code: number) => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) })

@@ -1,0 +1,40 @@
+// The examples of real servers as the tests use them: with a small patience, and with what becomes of their links.
+import { Effect, Schedule, Stream } from "effect"
+import type { Connection } from "holdfast"
+
+const twice = (delay: "1 second") => Schedule.spaced(delay).pipe(Schedule.upTo({ times: 2 }))
+
+/** A dead server is noticed after 2 s, and a busy machine may take twice as long. */
+export const policy: Connection.PolicyOptions = {
+  open: "3 seconds",
+  silence: twice("1 second"),
+  stall: twice("1 second"),
+  reconnect: Schedule.spaced("100 millis")
+}
+
+/** Why each link ended so far, and how many were opened. */
+export const lives = Effect.fnUntraced(function* (events: Stream.Stream<Connection.ConnectionEvent>) {
+  const ends: Array<string> = []
+  const told = { ends, opened: 0 }
+  yield* events.pipe(
+    Stream.runForEach((event) =>
+      Effect.sync(() => {
+        if (event._tag === "Ended") ends.push(event.error.reason._tag)
+        if (event._tag === "Opened") told.opened++
+      })
+    ),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  return told
+})
+
+/** Everything that arrives. */
+export const collected = Effect.fnUntraced(function* <A, E>(stream: Stream.Stream<A, E>) {
+  const all: Array<A> = []
+  yield* Effect.forkScoped(Stream.runForEach(stream, (one) => Effect.sync(() => void all.push(one))))
+  return all
+})
+
+/** Waits until it is so. */
+export const eventually = (isSo: () => boolean) =>
+  Effect.asVoid(Effect.repeat(Effect.sleep("10 millis"), { until: isSo }))
