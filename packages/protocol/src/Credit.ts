@@ -81,10 +81,9 @@ export class Credit {
     return this.hasRoom && this.awaiting.size > 0
   }
 
-  /** Who can use that room. Each keeps its place among those that wait until it has sent. */
-  roomFor(): Array<Channel> {
-    const channels: Array<Channel> = []
-    if (this.isRoomy) for (const channel of this.awaiting) if (this.roomOf(channel) > 0) channels.push(channel)
+  /** Who may use that room. Each keeps its place among those that wait until it has sent. */
+  roomFor(): Iterable<Channel> {
+    const channels = this.isRoomy ? this.awaiting : []
     this.hasRoom = false
     return channels
   }

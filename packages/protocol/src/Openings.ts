@@ -144,6 +144,7 @@ export class Openings {
 
   /** The other side has confirmed a reset. */
   forget(id: number): void {
+    this.resetDue.delete(id)
     if (this.graves.delete(id)) this.done(id)
   }
 
@@ -187,8 +188,7 @@ export class Openings {
   }
 
   private sayReset(id: number, into: Array<Opening>): void {
-    const grave = this.graves.get(id)
-    if (grave === undefined) return
+    const grave = this.graves.get(id)!
     grave.isSaid = true
     into.push(grave.frame)
   }

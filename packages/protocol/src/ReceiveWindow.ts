@@ -191,7 +191,7 @@ export class ReceiveWindow {
       if (this.handedEnds[i]! > this.taken) return this.handedEnds[i]!
     }
     for (const end of this.waitingEnds) if (end > this.taken) return end
-    return this.payloadNeeded > 0 ? this.recordStart + this.headerLength + this.payloadNeeded : 0
+    return this.recordStart + this.headerLength + this.payloadNeeded
   }
 
   /** What is not a message is taken with the messages before it. */

@@ -288,6 +288,45 @@ describe("ReceiveWindow", () => {
     assert.strictEqual(window.grantable, 502)
   })
 
+  it("counts as growth what is beyond its reserve and the record that is taken next", () => {
+    const growth = (...lengths: ReadonlyArray<number>) => {
+      const window = make(8)
+      window.limit = 1000
+      window.data(0, stream(...lengths.map((length) => "01".repeat(length))))
+      return window
+    }
+    assert.deepStrictEqual([growth(6, 0).growthBytes, growth(7, 0).growthBytes], [0, 1])
+    assert.deepStrictEqual([growth(30).growthBytes, growth(30, 4).growthBytes, growth(4, 30).growthBytes], [0, 5, 28])
+    const taken = growth(4, 30, 5)
+    taken.hand()
+    assert.strictEqual(taken.growthBytes, 34)
+    taken.take(1)
+    assert.strictEqual(taken.growthBytes, 6)
+    const partly = make(8)
+    partly.limit = 1000
+    partly.data(0, stream("01".repeat(30)).subarray(0, 20))
+    assert.strictEqual(partly.growthBytes, 0)
+
+    const earlier = make()
+    earlier.data(0, stream("e1", "e2"))
+    earlier.hand()
+    earlier.take(1)
+    earlier.data(4, stream("e3"))
+    const adopting = make(8)
+    adopting.adopt(earlier)
+    adopting.limit = 1000
+    adopting.data(0, stream("01".repeat(30), "02"))
+    assert.strictEqual(adopting.growthBytes, 2)
+    adopting.take(1)
+    adopting.hand()
+    assert.strictEqual(adopting.growthBytes, 2)
+    const empty = make(8)
+    empty.limit = 1000
+    empty.data(0, fromHex("c0000000000000"))
+    empty.data(0, fromHex("c000000000000009aabb"))
+    assert.strictEqual(empty.growthBytes, 0)
+  })
+
   it("takes memory for a message as it arrives, not as it is announced", () => {
     const window = make(100_000, 50_000_000)
     const bytes = concat([fromHex("82faf082"), new Uint8Array(9000).fill(3)])
