@@ -280,7 +280,7 @@ const promises: Record<string, (stage: Stage, kind: Kind) => Effect.Effect<void,
       assert.deepStrictEqual(new Set(addresses), new Set([tellsPeer ? "127.0.0.1" : "unknown"]))
       yield* client.close
       yield* server.stop
-      yield* serve(stage, { handler: (session) => session.handle(() => Effect.fail(new Error("out of paper"))) })
+      yield* serve(stage, { handler: (session) => session.handle(() => Effect.fail("out of paper")) })
       const failed = yield* dial(stage)
       yield* failed.client.send(encode("x"))
       assert.deepInclude(yield* reasonOf(failed.client.join), {
