@@ -1,6 +1,7 @@
 // The NATS example against a real server: what it promises of messages, of subscriptions, and of a login.
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Schedule } from "effect"
+import { Presets } from "holdfast"
 import { layer, Nats, type Options } from "../../examples/04-nats/nats.ts"
 import { collected, eventually, lives, policy } from "./harness/Example.ts"
 import * as Server from "./harness/Server.ts"
@@ -127,7 +128,7 @@ describe.concurrent(`NATS${missing === undefined ? "" : `: ${missing}`}`, () => 
   onServer("leaves an idle healthy server alone, and answers what it asks", () =>
     Effect.gen(function* () {
       const server = yield* Server.start("nats-server", { args: ["--trace", "--debug"] })
-      const used = yield* use(server)
+      const used = yield* use(server, { policy: { ...policy, silence: Presets.openVSwitch("2 seconds") } })
       yield* isUp(used)
       yield* Effect.sleep("6 seconds")
       assert.deepStrictEqual([used.told.opened, used.told.ends], [1, []])
