@@ -2,8 +2,7 @@
  * How the TCP of a simulated machine behaves: every constant by name, with the value that was measured on Linux 6.18.
  *
  * What is not modelled: congestion windows (a link is kept busy, its queue short), selective acknowledgement (what comes
- * behind a gap is sent again), and the soft errors of routers: a dead path ends in ETIMEDOUT, where Linux may say
- * EHOSTUNREACH.
+ * behind a gap is sent again).
  */
 import type { Duration } from "effect"
 
