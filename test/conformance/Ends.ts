@@ -139,7 +139,7 @@ const connection = Effect.fnUntraced(function* <R>(
   if (departs === "ends") yield* end(socket)
   if (departs === "resets") yield* opened.destroy
   if (departs === "closes" || departs === "resets") yield* Scope.close(scope, Exit.void)
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 const writing = Effect.fnUntraced(function* (

@@ -30,9 +30,9 @@ export const givingUp: ReadonlyArray<Row> = [
     isLong: true
   },
   {
-    fault: "the same, scaled: `tcp_retries2` 3",
+    fault: "the same, scaled: `tcp_retries2` 2",
     client: writing,
-    kernel: { retriesMax: 3 },
+    kernel: { retriesMax: 2 },
     lastsMillis: 12_000,
     ...cut(1, ticks)
   },
@@ -146,7 +146,7 @@ export const givingUp: ReadonlyArray<Row> = [
     isLong: true
   },
   orphan("cable pulled, 30 kB written, socket closed: the orphan lives for", undefined, 150_000),
-  orphan("the same, scaled: `tcp_orphan_retries` 4", 4, 20_000)
+  orphan("the same, scaled: `tcp_orphan_retries` 2", 2, 20_000)
 ]
 
 function orphan(fault: string, orphanRetriesMax: number | undefined, lastsMillis: number): Row {
@@ -163,7 +163,7 @@ function orphan(fault: string, orphanRetriesMax: number | undefined, lastsMillis
     figures: {
       seconds: {
         of: (seen) => ((gone(seen) ?? Infinity) - 2000) / 1000,
-        within: { times: 1.1 },
+        within: { times: 1.2 },
         why: "the round trip that was measured before"
       },
       told: { of: told }

@@ -11,3 +11,6 @@ export const groups: Readonly<Record<string, ReadonlyArray<Row>>> = {
   "Connected and not seen (S2)": connecting,
   "Cut (S3)": givingUp
 }
+
+/** What a real kernel was measured to do; `UPDATE=1 npm run test:real` writes it. */
+export const measurements = new URL("measured.json", import.meta.url)

@@ -3,11 +3,10 @@
 // takes minutes.
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { execFileSync } from "node:child_process"
-import * as Record from "../conformance/Record.ts"
 import { agree, type Outcome } from "../conformance/Row.ts"
-import { groups } from "../conformance/Rows.ts"
+import { groups, measurements } from "../conformance/Rows.ts"
 import { simulate } from "../conformance/Simulated.ts"
+import * as Record from "../Record.ts"
 import { measure } from "./harness/Measured.ts"
 import * as Namespace from "./harness/Namespace.ts"
 
@@ -19,10 +18,7 @@ const isLong = process.env["LONG"] === "1"
 const measured: { [fault: string]: Outcome } = {}
 
 afterAll(() => {
-  if (!Record.isUpdating) return
-  const release = execFileSync("uname", ["-r"], { encoding: "utf8" }).trim()
-  const control = execFileSync("sysctl", ["-n", "net.ipv4.tcp_congestion_control"], { encoding: "utf8" }).trim()
-  Record.update(`${release}, congestion control ${control}`, measured)
+  if (Record.isUpdating) Record.update(measurements, measured)
 })
 
 describe.concurrent(`a real kernel${Namespace.missing === undefined ? "" : `: ${Namespace.missing}`}`, () => {

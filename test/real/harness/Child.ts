@@ -21,6 +21,8 @@ export interface Child<Body extends Tagged> {
     tag: Tag,
     where?: (fact: Fact<Extract<Body, { readonly _tag: Tag }>>) => boolean
   ) => Effect.Effect<Fact<Extract<Body, { readonly _tag: Tag }>>>
+  /** Tells it something that its role understands. */
+  readonly tell: (order: object) => Effect.Effect<void>
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** SIGKILL, and waits until it is gone. */
@@ -77,6 +79,7 @@ const start = <Body extends Tagged>(
         look()
         return Effect.sync(() => listeners.delete(look))
       }),
+    tell: (order) => Effect.sync(() => child.send(order)),
     freeze: Effect.sync(() => child.kill("SIGSTOP")),
     thaw: Effect.sync(() => child.kill("SIGCONT")),
     kill: Effect.callback((resume) => {

@@ -72,8 +72,9 @@ export class Endpoint {
 
   // ---- what the program does
 
-  /** Sends the first packet of a dial, or of an answer to one. */
-  open(): void {
+  /** Sends the first packet of a dial, or the answer to one. */
+  open(dial?: Segment): void {
+    if (dial !== undefined) this.echo = dial.stamp
     this.send(this.life === "dialing" ? "syn" : "syn-ack", 0)
     this.wakeAt(Math.min(this.now + this.openTimeout(), this.dialDeadline))
   }

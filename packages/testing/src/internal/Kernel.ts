@@ -138,7 +138,7 @@ export class Kernel {
         return true
       }
     })
-    endpoint.open()
+    endpoint.open(segment)
   }
 
   private add(options: Omit<Endpoint["options"], "kernel" | "path">): Endpoint {
