@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Schedule } from "effect"
 import { Mqtt, type Options } from "../../examples/06-mqtt/mqtt.ts"
-import { collected, eventually, lives, policy } from "./harness/Example.ts"
+import { collected, eventually, lives, policy, running } from "./harness/Example.ts"
 import * as Server from "./harness/Server.ts"
 
 const missing = Server.missingOf("mosquitto")
@@ -66,6 +66,14 @@ describe.concurrent(`MQTT${missing === undefined ? "" : `: ${missing}`}`, () => 
       yield* flows
       const asFarAs = asked
       yield* eventually(() => acknowledged.filter((n) => n < asFarAs).length === asFarAs)
+    })
+  )
+
+  onBroker("counts as its program says", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Server.start("mosquitto")
+      const { printed } = yield* running("06-mqtt", String(port))
+      yield* eventually(() => printed().includes("demo/count: 2"))
     })
   )
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Schedule } from "effect"
 import { Presets } from "holdfast"
 import { Redis, type Reply } from "../../examples/05-redis/redis.ts"
-import { collected, eventually, lives, policy } from "./harness/Example.ts"
+import { collected, eventually, lives, policy, running } from "./harness/Example.ts"
 import * as Server from "./harness/Server.ts"
 
 const missing = Server.missingOf("redis-server")
@@ -42,6 +42,14 @@ describe.concurrent(`Redis${missing === undefined ? "" : `: ${missing}`}`, () =>
       const refused = yield* Effect.flip(command("NONSENSE"))
       assert.strictEqual(refused._tag, "RedisError")
       assert.deepStrictEqual(yield* command("ECHO", "still in order"), "still in order")
+    })
+  )
+
+  onServer("counts as its program says", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Server.start("redis-server")
+      const { printed } = yield* running("05-redis", String(port))
+      yield* eventually(() => printed().includes("[ 2, 1 ]") && printed().includes("'one more'"))
     })
   )
 
