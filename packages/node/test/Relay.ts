@@ -77,7 +77,8 @@ export const listen = (
     }
   })
 
+/** Node keeps the handle of a socket for ever that is reset while its end is on the way. */
 const reset = (socket: Net.Socket): void => {
-  if (socket.remoteFamily === undefined) socket.destroy()
+  if (socket.remoteFamily === undefined || socket.writableEnded) socket.destroy()
   else socket.resetAndDestroy()
 }
