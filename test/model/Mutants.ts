@@ -3,7 +3,7 @@
  * peers get another prototype, decisions are replaced.
  */
 import { type Frame, Peer, type Positions, ReceiveWindow, SendWindow, type Violation } from "@holdfast/protocol"
-import { type ClientRules, type Core, limits, real, type ServerRules } from "./Core.ts"
+import { type ClientRules, type Core, type Extent, limits, real, type ServerRules } from "./Core.ts"
 import { fieldsOf, frozen } from "./Snapshot.ts"
 
 /** A broken core, the promise that it breaks, and where that can be seen. */
@@ -13,6 +13,7 @@ export interface Mutant {
   readonly breaks: RegExp
   readonly messages: number
   readonly incarnations: number
+  readonly channels: Partial<Extent>
 }
 
 class AcknowledgesOnArrival extends ReceiveWindow.ReceiveWindow {
@@ -164,7 +165,7 @@ const mutant = (
   core: Core,
   breaks: RegExp,
   { incarnations = 1, messages = 1 }: { readonly incarnations?: number; readonly messages?: number } = {}
-): Mutant => ({ name, core, breaks, messages, incarnations })
+): Mutant => ({ name, core, breaks, messages, incarnations, channels: {} })
 
 /** All of them, by what they do. */
 export const mutants: ReadonlyArray<Mutant> = [

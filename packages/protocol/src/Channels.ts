@@ -140,14 +140,15 @@ export class Channels {
     return !turns.isEmpty || credit.isRoomy || (main.send.isReady && credit.roomOf(main) > 0)
   }
 
-  /** Appends where the channels stand of which there is news, and in any case channel 0 if `isDue`. */
+  /** Appends where the channels stand of which there is news and of which the other side knows, and in any case channel 0 if `isDue`. */
   tell(isDue: boolean, into: Array<Uint8Array>): void {
     if (isDue || this.main.isNews) this.announce(this.main, into)
     for (const channel of this.newsy) {
+      if (!this.openings.isTold(channel.id)) continue
+      this.newsy.delete(channel)
       this.announce(channel, into)
       if (channel.isFinished) this.finish(channel)
     }
-    this.newsy.clear()
     this.isUrgent = false
   }
 

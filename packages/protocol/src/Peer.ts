@@ -328,8 +328,9 @@ export class Peer implements Sink {
   private unlisted(channel: Channel): Violation | undefined {
     const { id, receive, send } = channel
     if (this.channels.openings.isUnseen(id)) {
-      channel.announced = channel.standing()
+      channel.announced = Positions.unseen(id, this.limits.channelWindowBytes)
       this.channels.newsy.delete(channel)
+      this.channels.received(channel)
       return this.acknowledge(channel, Positions.unseen(id, send.limit), true)
     }
     if (!channel.isForgettable) {
@@ -379,6 +380,7 @@ export class Peer implements Sink {
     channels.tell(due.positions, into)
     const openings = channels.openings.write()
     for (const frame of openings) into.push(Frame.encode(frame))
+    channels.tell(false, into)
     return due.write(main.send.end, into) && openings.length === 0
   }
 }

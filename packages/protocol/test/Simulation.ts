@@ -103,7 +103,7 @@ export class Simulation {
     else if (dice < 86) this.open(side)
     else if (dice < 87) this.reset(side, pair)
     else if (dice < 91) side.peer.announce()
-    else if (dice < 93) side.peer.tune()
+    else if (dice < 93) this.tune(side, pair)
     else if (dice < 94) this.ping(side)
     else side.peer.heartbeat()
     this.check()
@@ -252,6 +252,14 @@ export class Simulation {
     const flow = this.incoming(side, pair)
     pair[side.name].channel?.receive.giveBack()
     flow.handed = flow.taken
+  }
+
+  /** Windows change by what was taken, or for any other reason. */
+  tune(side: Side, pair: Pair): void {
+    const { channel } = pair[side.name]
+    if (channel === undefined || this.chance.bool()) return side.peer.tune()
+    channel.receive.resize(this.chance.int(0, side.limits.windowBytesMax))
+    side.peer.took(channel)
   }
 
   ping(side: Side): void {
