@@ -4,7 +4,6 @@
  */
 import type { Channel, Peer } from "@holdfast/protocol"
 import type { Extent } from "./Core.ts"
-import { fieldsOf } from "./Snapshot.ts"
 
 /** What an application does with a channel: it sends the letters from `first` on, `bytes[i]` long in turn. */
 export interface Application {
@@ -135,7 +134,7 @@ export class Line {
 
   /** What has arrived of this session, in the order in which it will be handed out. */
   get arrived(): string {
-    const waiting = fieldsOf(this.channel.receive)["waiting"] as ReadonlyArray<Uint8Array>
+    const { waiting } = this.channel.receive as unknown as { readonly waiting: ReadonlyArray<Uint8Array> }
     return this.taken + waiting.slice(this.adopted.length).map(letterOf).join("")
   }
 

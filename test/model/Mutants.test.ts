@@ -9,9 +9,9 @@ import { tell } from "./Story.ts"
 import { World } from "./World.ts"
 
 describe("A core that", () => {
-  for (const { breaks, channels, core, incarnations, messages, name } of mutants) {
+  for (const { breaks, core, extent: given, name } of mutants) {
     it(`${name} is caught`, () => {
-      const extent = { ...plain, messages, incarnations, restarts: 1, declines: 1, ...channels }
+      const extent = { ...plain, incarnations: 1, restarts: 1, declines: 1, ...given }
       const world = new World(core, extent)
       const { counterexample, states } = explore(world)
       if (counterexample === undefined) assert.fail(`${states} states, and nothing was found`)

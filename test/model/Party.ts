@@ -99,12 +99,16 @@ export class Party {
   }
 
   private line(channel: Channel.Channel): Line {
-    const { channelMessages, ends, extent, messages } = { ...this.extent, extent: this.extent }
-    const bytes = this.side === "client" ? messageBytes.toServer : messageBytes.toClient
-    const first = String.fromCharCode((this.side === "client" ? 97 : 65) + channel.id * 4)
+    const { extent, side } = this
     const isMain = channel.id === 0
-    const count = isMain ? messages : channelMessages[this.side === "client" ? 0 : 1]!
-    const application = frozen({ first, bytes, messages: count, ends: isMain ? ends : extent.channelEnds, extent })
+    const [toServer, toClient] = isMain ? [extent.messages, extent.messages] : extent.channelMessages
+    const application = frozen({
+      first: String.fromCharCode((side === "client" ? 97 : 65) + channel.id * 4),
+      bytes: side === "client" ? messageBytes.toServer : messageBytes.toClient,
+      messages: side === "client" ? toServer : toClient,
+      ends: isMain ? extent.ends : extent.channelEnds,
+      extent
+    })
     return new Line(this.peer, channel, application)
   }
 }

@@ -1,9 +1,11 @@
 /**
  * What a session promises, as sentences about the state of its two sides. Each returns what is wrong, if anything.
  */
+import type { Channels } from "@holdfast/protocol/Channels"
 import { limits } from "./Core.ts"
 import type { Fate, Line } from "./Line.ts"
 import { type Party, recordBytesMax } from "./Party.ts"
+import { fieldsOf } from "./Snapshot.ts"
 import { type Use, usesOf } from "./Uses.ts"
 
 /** What can be seen of one end of one channel, once for each of its states. */
@@ -43,7 +45,9 @@ export interface PartyView {
   readonly others: ReadonlyArray<View>
   readonly openable: number
   readonly openCount: number
+  /** What the other side holds of ours, and we of theirs, beyond what is reserved; and what is counted. */
   readonly growthBytes: readonly [send: number, receive: number]
+  readonly countedGrowthBytes: readonly [send: number, receive: number]
   readonly hasNews: boolean
   readonly canOpen: boolean
   readonly uses: ReadonlyArray<Use>
@@ -52,7 +56,9 @@ export interface PartyView {
 /** Looks at one side. */
 export const view = (party: Party): PartyView => {
   const { extent, main, others, peer, side } = party
-  const open = others.filter(({ isOpen }) => isOpen)
+  const open = [main, ...others.filter(({ isOpen }) => isOpen)]
+  const { credit } = fieldsOf(peer)["channels"] as Channels
+  const { receiveGrowthBytes, sendGrowthBytes } = fieldsOf(credit) as Record<string, number>
   return {
     main: viewLine(main),
     others: others.map(viewLine),
@@ -62,6 +68,7 @@ export const view = (party: Party): PartyView => {
       open.reduce((sum, { channel }) => sum + channel.send.growthBytes, 0),
       open.reduce((sum, { channel }) => sum + channel.receive.growthBytes, 0)
     ],
+    countedGrowthBytes: [sendGrowthBytes!, receiveGrowthBytes!],
     hasNews: peer.hasNews,
     canOpen: party.canOpen,
     uses: usesOf(party)
@@ -104,8 +111,10 @@ const viewLine = (line: Line): View => {
 
 /** What both sides must hold to in every state. */
 export const brokenPromise = (client: PartyView, server: PartyView, growthBytesMax: number): string | undefined => {
-  for (const { growthBytes } of [client, server]) {
-    if (Math.max(...growthBytes) > growthBytesMax) return `${growthBytes.join(" and ")} bytes of growth`
+  for (const { countedGrowthBytes, growthBytes } of [client, server]) {
+    const [counted, held] = [countedGrowthBytes.join(" and "), growthBytes.join(" and ")]
+    if (Math.max(...growthBytes) > growthBytesMax) return `there are ${held} bytes of growth`
+    if (counted !== held) return `a side counts ${counted} bytes of growth, and there are ${held}`
   }
   return (
     bothWays(brokenDirection, client.main, server.main) ??
