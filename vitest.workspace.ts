@@ -22,11 +22,13 @@ export default defineConfig({
       // What concerns the repository as a whole: tidiness, boundaries, public surface, documentation.
       project("repository", {
         include: ["test/**/*.test.ts"],
-        exclude: ["test/model/**", "test/real/**", "test/pack/**", "test/scenarios/**", "test/sim/**"],
+        exclude: ["model", "real", "pack", "scenarios", "conformance", "sim"].map((name) => `test/${name}/**`),
         testTimeout: 120_000
       }),
       // Every order of events in a small world; how small, test/model/Extents.ts says.
       project("model", { include: ["test/model/*.test.ts"], testTimeout: 120_000 }),
+      // The simulated kernel, held to what a real one was measured to do.
+      project("conformance", { include: ["test/conformance/*.test.ts"] }),
       // The seed scenarios and the pains of the field, each beside the naive way that it breaks. Virtual time.
       project("scenarios", { include: ["test/scenarios/*.test.ts"], testTimeout: 60_000 }),
       // The swarm: a fixed set of seeds, and a fresh one each time.
@@ -38,6 +40,7 @@ export default defineConfig({
         include: ["test/real/**/*.test.ts"],
         testTimeout: 120_000,
         fileParallelism: false,
+        maxConcurrency: 8,
         sequence: { groupOrder: 2 }
       })
     ],

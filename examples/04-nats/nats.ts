@@ -4,8 +4,7 @@
  * as the server. Take this file, and change what you need.
  */
 import { NodeLink } from "@holdfast/node"
-import { Effect, Result } from "effect"
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { Array, Effect, Result } from "effect"
 import { Connection, ConnectionError, Dialect } from "holdfast"
 
 export type ToServer =
@@ -17,6 +16,7 @@ export type FromServer =
   | { readonly _tag: "Message"; readonly subject: string; readonly text: string }
   | { readonly _tag: "Info"; readonly options: string }
   | { readonly _tag: "Error"; readonly detail: string }
+  | { readonly _tag: "Ok" }
 
 export const dialect = Dialect.linesWithBody({
   end: "\r\n",
@@ -54,6 +54,8 @@ export const dialect = Dialect.linesWithBody({
           return Result.succeed({ _tag: "Info", options: rest })
         case "-ERR":
           return Result.succeed({ _tag: "Error", detail: rest })
+        case "+OK":
+          return Result.succeed({ _tag: "Ok" })
         default:
           return Result.fail({ _tag: "Malformed", detail: `NATS does not say ${JSON.stringify(verb)}` })
       }
@@ -65,7 +67,7 @@ export class Nats extends Connection.Service<Nats>()("examples/Nats", { dialect 
 
 export interface Options {
   /** The servers of one cluster: each attempt takes the next one. */
-  readonly servers: NonEmptyReadonlyArray<NodeLink.TcpOptions>
+  readonly servers: Array.NonEmptyReadonlyArray<NodeLink.TcpOptions>
   readonly subjects: ReadonlyArray<string>
   readonly login?: { readonly user: string; readonly pass: string } | undefined
   readonly policy?: Connection.PolicyOptions | undefined
@@ -73,16 +75,16 @@ export interface Options {
 
 export const layer = ({ login, policy, servers, subjects }: Options) =>
   Nats.layer({
-    link: [NodeLink.tcp(servers[0]), ...servers.slice(1).map(NodeLink.tcp)],
+    link: Array.map(servers, NodeLink.tcp),
     fateUnknown: "sendAgain",
     policy,
     onUp: Effect.fnUntraced(function* ({ ping, receive, send }) {
       yield* receive // INFO
       yield* send({ _tag: "Connect", options: { ...login, verbose: false, lang: "holdfast" } })
       // NATS says nothing when it agrees; so a ping behind the login is answered, or there is an error in its place.
-      const refused = Effect.flatMap(
-        receive,
-        (said) => new ConnectionError.Refused({ code: "Unauthorized", detail: JSON.stringify(said) })
+      const refused = receive.pipe(
+        Effect.repeat({ until: (said) => said._tag === "Error" }),
+        Effect.flatMap((said) => new ConnectionError.Refused({ code: "Unauthorized", detail: JSON.stringify(said) }))
       )
       yield* Effect.raceFirst(ping, refused)
       yield* Effect.forEach(subjects, (subject, id) => send({ _tag: "Subscribe", subject, id }))

@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { spawn } from "./harness/Child.ts"
-import { eventually } from "./harness/Example.ts"
+import { eventually, running } from "./harness/Example.ts"
 import * as Namespace from "./harness/Namespace.ts"
 import type * as Reader from "./harness/roles/reader.ts"
 import * as Server from "./harness/Server.ts"
@@ -40,6 +40,8 @@ const start = Effect.fnUntraced(function* (stepMillis = 300) {
   yield* flows
   return { cable, flows, reader, received, sent, server }
 })
+
+const onServer = it.live.skipIf(Server.missingOf("socat") !== undefined)
 
 describe.concurrent(`lines without ping${missing === undefined ? "" : `: ${missing}`}`, () => {
   onCable("are given up when the cable is pulled, and what was not acknowledged arrives when it is back", () =>
@@ -92,5 +94,16 @@ describe.concurrent(`lines without ping${missing === undefined ? "" : `: ${missi
         const numbers = received()
         assert.isFalse(numbers.includes(from + 10))
       })
+  )
+
+  onServer("are said as its program says", () =>
+    Effect.gen(function* () {
+      const { folder, host, port } = yield* Server.start("socat")
+      yield* running("07-lines-without-ping", host, String(port))
+      const file = Path.join(folder, "received")
+      yield* eventually(
+        () => Fs.existsSync(file) && /(\{"sensor":"roof","celsius":\d+\}\n){2}/.test(Fs.readFileSync(file, "utf8"))
+      )
+    })
   )
 })

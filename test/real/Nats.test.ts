@@ -1,8 +1,10 @@
 // The NATS example against a real server: what it promises of messages, of subscriptions, and of a login.
 import { assert, describe, it } from "@effect/vitest"
+import { NodeLink } from "@holdfast/node"
 import { Context, Effect, Exit, Layer, Schedule } from "effect"
+import { Presets } from "holdfast"
 import { layer, Nats, type Options } from "../../examples/04-nats/nats.ts"
-import { collected, eventually, lives, policy } from "./harness/Example.ts"
+import { collected, eventually, lives, policy, running } from "./harness/Example.ts"
 import * as Server from "./harness/Server.ts"
 
 const missing = Server.missingOf("nats-server")
@@ -78,6 +80,32 @@ describe.concurrent(`NATS${missing === undefined ? "" : `: ${missing}`}`, () => 
     })
   )
 
+  onServer("knows what a server had handled before it froze, and gives back the rest where that is the choice", () =>
+    Effect.gen(function* () {
+      const server = yield* Server.start("nats-server")
+      const { host, port } = server
+      const nats = yield* Nats.make({ link: NodeLink.tcp({ host, port }), fateUnknown: "giveBack", policy })
+      const told = yield* lives(nats.events)
+      const returned = yield* collected(nats.returned)
+      const publish = (n: number) => nats.send({ _tag: "Publish", subject, text: String(n) })
+      const numbers = () => returned.map((message) => message._tag === "Publish" && Number(message.text))
+      yield* Effect.forEach(upTo(10), publish)
+      yield* Effect.repeat(Effect.delay(nats.leftovers, "10 millis"), {
+        until: ({ fateUnknown, notSent }) => fateUnknown.length + notSent.length === 0
+      })
+      yield* server.freeze
+      yield* Effect.forEach(upTo(10), (n) => publish(10 + n))
+      yield* eventually(() => told.ends.length > 0)
+      yield* server.thaw
+      yield* nats.close
+      assert.deepStrictEqual(
+        numbers(),
+        upTo(10).map((n) => 10 + n)
+      )
+      assert.deepStrictEqual(yield* nats.leftovers, { fateUnknown: [], notSent: [] })
+    })
+  )
+
   onServer("gives back at the end what no link has seen", () =>
     Effect.gen(function* () {
       const server = yield* Server.start("nats-server")
@@ -111,6 +139,15 @@ describe.concurrent(`NATS${missing === undefined ? "" : `: ${missing}`}`, () => 
     })
   )
 
+  onServer("counts as its program says", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Server.start("nats-server")
+      const { printed } = yield* running("04-nats", String(port))
+      yield* eventually(() => printed().includes("text: '2'"))
+      assert.include(printed(), "opened, incarnation 1")
+    })
+  )
+
   onServer("is refused for good with a wrong password, and let in with the right one", () =>
     Effect.gen(function* () {
       const server = yield* Server.start("nats-server", { args: ["--user", "a", "--pass", "right"] })
@@ -127,7 +164,7 @@ describe.concurrent(`NATS${missing === undefined ? "" : `: ${missing}`}`, () => 
   onServer("leaves an idle healthy server alone, and answers what it asks", () =>
     Effect.gen(function* () {
       const server = yield* Server.start("nats-server", { args: ["--trace", "--debug"] })
-      const used = yield* use(server)
+      const used = yield* use(server, { policy: { ...policy, silence: Presets.openVSwitch("2 seconds") } })
       yield* isUp(used)
       yield* Effect.sleep("6 seconds")
       assert.deepStrictEqual([used.told.opened, used.told.ends], [1, []])

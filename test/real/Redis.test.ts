@@ -1,8 +1,9 @@
 // The Redis example against a real server: replies in order, published messages beside them, and commands whose link died.
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Schedule } from "effect"
+import { Presets } from "holdfast"
 import { Redis, type Reply } from "../../examples/05-redis/redis.ts"
-import { collected, eventually, lives, policy } from "./harness/Example.ts"
+import { collected, eventually, lives, policy, running } from "./harness/Example.ts"
 import * as Server from "./harness/Server.ts"
 
 const missing = Server.missingOf("redis-server")
@@ -11,10 +12,10 @@ if (missing !== undefined && process.env["CI"] !== undefined) throw new Error(mi
 const onServer = it.live.skipIf(missing !== undefined)
 
 /** A server, the example, and how to ask the server beside it. */
-const start = Effect.fnUntraced(function* () {
+const start = Effect.fnUntraced(function* (silence = policy.silence) {
   const server = yield* Server.start("redis-server")
   const { host, port } = server
-  const context = yield* Layer.build(Redis.layer({ host, port, channels: ["news"], policy }))
+  const context = yield* Layer.build(Redis.layer({ host, port, channels: ["news"], policy: { ...policy, silence } }))
   const { command, connection, pushes } = Context.get(context, Redis)
   const pushed = yield* collected(pushes)
   const told = yield* lives(connection.events)
@@ -44,12 +45,20 @@ describe.concurrent(`Redis${missing === undefined ? "" : `: ${missing}`}`, () =>
     })
   )
 
+  onServer("counts as its program says", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Server.start("redis-server")
+      const { printed } = yield* running("05-redis", String(port))
+      yield* eventually(() => printed().includes("[ 2, 1 ]") && printed().includes("'one more'"))
+    })
+  )
+
   onServer("is not given up for a pause that is shorter than the patience", () =>
     Effect.gen(function* () {
-      const { cli, command, told } = yield* start()
-      yield* cli("CLIENT", "PAUSE", "500")
+      const { cli, command, told } = yield* start(Presets.openVSwitch("2 seconds"))
+      yield* cli("CLIENT", "PAUSE", "1000")
       assert.strictEqual(yield* command("ECHO", "late"), "late")
-      yield* Effect.sleep("3 seconds")
+      yield* Effect.sleep("5 seconds")
       assert.deepStrictEqual([told.opened, told.ends], [1, []])
     })
   )

@@ -22,7 +22,7 @@ const hear = (stream: Uint8Array, cut: number) => {
 describe("NATS", () => {
   it("is heard alike wherever the stream is cut: messages, pings of the server, answers to ours", () => {
     const stream = bytesOf(
-      "INFO {}\r\nMSG a.b 1 5\r\nPING\n\r\nPING\r\nMSG a 2 reply.to 0\r\n\r\nPONG\r\n-ERR 'no'\r\n"
+      "INFO {}\r\nMSG a.b 1 5\r\nPING\n\r\nPING\r\nMSG a 2 reply.to 0\r\n\r\nPONG\r\n+OK\r\n-ERR 'no'\r\n"
     )
     for (let cut = 0; cut <= stream.length; cut++) {
       const { answers, messages, pongs, violation } = hear(stream, cut)
@@ -30,6 +30,7 @@ describe("NATS", () => {
         { _tag: "Info", options: "{}" },
         { _tag: "Message", subject: "a.b", text: "PING\n" },
         { _tag: "Message", subject: "a", text: "" },
+        { _tag: "Ok" },
         { _tag: "Error", detail: "'no'" }
       ])
       assert.deepStrictEqual([answers, pongs, violation], [["PONG\r\n"], 1, undefined])

@@ -18,7 +18,8 @@
  * Guarantees: every request settles. Its patience counts from the instant at which it was handed to a link; until then it
  * waits in the backlog, like any message. When its link ends, a request that was handed over fails with that reason,
  * unless the connection's choice is `"sendAgain"`: then it is asked again. Interrupting a request withdraws it where no
- * link has seen it; else its answer is swallowed when it comes. One fiber watches all requests of a connection.
+ * link has seen it; else its answer is swallowed when it comes. Whoever still waits when the scope of the answers closes
+ * fails with `Closed`. One fiber watches all requests of a connection.
  */
 import { Deferred, Effect, Exit, Latch } from "effect"
 import type { Scope } from "effect"
@@ -147,6 +148,8 @@ const expecting = Effect.fnUntraced(function* <Send, Receive>(
   const isOwed = Latch.makeUnsafe(false)
   let watch: Patience.Watch | undefined
   let watched: Owed<Send, Receive> | undefined
+  let isOver = false
+  const over = () => ConnectionError.make(new ConnectionError.Closed())
 
   /** The clock runs for the oldest answer that is owed. */
   const rewind = () => {
@@ -216,13 +219,19 @@ const expecting = Effect.fnUntraced(function* <Send, Receive>(
       if (exchange.expectations !== undefined) throw new Error("a connection has its answers matched in one place only")
       exchange.expectations = expectations
     }),
-    () => Effect.sync(() => void (exchange.expectations = undefined))
+    () =>
+      Effect.sync(() => {
+        exchange.expectations = undefined
+        isOver = true
+        exchange.backlog.abandon(over())
+      })
   )
   yield* Effect.forkScoped(watching)
 
   const answers: Answers<Send, Receive> = {
     request: (message) =>
       Effect.suspend(() => {
+        if (isOver) return Effect.fail(over())
         const answer = Deferred.makeUnsafe<Receive, ConnectionError.ConnectionError>()
         const asked: Asked<Receive> = {
           isAbandoned: false,
@@ -231,6 +240,7 @@ const expecting = Effect.fnUntraced(function* <Send, Receive>(
         }
         return Effect.flatMap(exchange.encode(message, asked), (item) =>
           exchange.backlog.accept([item]).pipe(
+            Effect.tap(Effect.sync(() => isOver && exchange.backlog.abandon(over()))), // it waited for room until then
             Effect.andThen(Deferred.await(answer)),
             Effect.onInterrupt(() =>
               Effect.sync(() => {

@@ -31,8 +31,8 @@ import type * as Policy from "./Policy.ts"
 import type { Incoming, Options as ChannelOptions, SessionChannel } from "./SessionChannel.ts"
 import type { Detector } from "./Watchdog.ts"
 
-/** One end of a session. `Send` goes out, `Receive` comes in. */
-export interface Session<in out Send, out Receive> {
+/** Sending and consuming: what a session and each of its channels have in common. */
+export interface Messaging<in out Send, out Receive> {
   /**
    * Accepts a message for delivery: it is kept until the other application has taken it. Waits for room, or fails with
    * `BacklogExceeded`, as `policy.backlog` says. Interrupting a send that waits withdraws it.
@@ -62,6 +62,12 @@ export interface Session<in out Send, out Receive> {
     f: (message: Receive) => Effect.Effect<unknown, E, R>,
     options?: HandleOptions<E> | undefined
   ) => Effect.Effect<void, ConnectionError | E, R>
+  /** What was accepted and is not known to be taken: after a failed end these go back to their owner. */
+  readonly leftovers: Effect.Effect<Leftovers<Send>, ConnectionError>
+}
+
+/** One end of a session. `Send` goes out, `Receive` comes in. */
+export interface Session<in out Send, out Receive> extends Messaging<Send, Receive> {
   /**
    * Opens a channel beside the session's own messages, see {@link SessionChannel}. It waits for the first link of the
    * session; after that nobody is asked, and messages may follow at once. Fails with `ChannelRefused` when as many are open
@@ -91,8 +97,6 @@ export interface Session<in out Send, out Receive> {
   readonly close: Effect.Effect<void, ConnectionError>
   /** Waits for the end of the session, whoever brings it. */
   readonly join: Effect.Effect<void, ConnectionError>
-  /** What was accepted and is not known to be taken: after a failed end these go back to their owner. */
-  readonly leftovers: Effect.Effect<Leftovers<Send>, ConnectionError>
 }
 
 /** Messages that the other application is not known to have taken, in order. */

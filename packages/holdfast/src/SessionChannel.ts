@@ -41,8 +41,8 @@
  */
 import type { Duration, Effect, Option, Schema, Scope } from "effect"
 import type { ConnectionError } from "./ConnectionError.ts"
-import type { Messaging } from "./internal/messaging.ts"
 import type * as Policy from "./Policy.ts"
+import type { Messaging } from "./Session.ts"
 
 /** One end of a channel. `Send` goes out, `Receive` comes in. Sending and consuming are as in `Session`. */
 export interface SessionChannel<in out Send, out Receive> extends Messaging<Send, Receive> {

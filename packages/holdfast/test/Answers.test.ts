@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Effect, Exit, Fiber, Scope } from "effect"
 import { Answers, type ConnectionError } from "holdfast"
 import { begin, collected, connected, eventsOf, type Line, peerOf } from "./ConnectionTesting.ts"
 import { inScope } from "./SessionPair.ts"
@@ -257,6 +257,36 @@ describe("answers in order", () => {
       })
     )
   )
+
+  for (const isCut of [false, true]) {
+    it.effect(`settle with their scope, and \`close\` waits for none that nobody would take (link cut: ${isCut})`, () =>
+      inScope(
+        Effect.gen(function* () {
+          const { connection, network } = yield* connected({
+            mute: true,
+            fateUnknown: "sendAgain",
+            policy: { backlog: { messagesMax: 2 } }
+          })
+          const scope = yield* Scope.make()
+          const answers = yield* Answers.inOrder(connection, { patience: "1 hour" }).pipe(Scope.provide(scope))
+          const abandoned = yield* asking(answers.request("a"))
+          yield* Fiber.interrupt(abandoned.fiber)
+          const asked = yield* asking(answers.request("b"))
+          if (isCut) network.wire().cut()
+          const waiting = yield* asking(answers.request("c"))
+          const alsoWaiting = yield* asking(answers.request("d"))
+          yield* Scope.close(scope, Exit.void)
+          yield* settle
+          const late = yield* asking(answers.request("e"))
+          const got = [asked, waiting, alsoWaiting, late].map((request) => request.got())
+          assert.deepStrictEqual(got, ["Closed", "Closed", "Closed", "Closed"])
+          const closing = yield* begin(connection.close)
+          yield* settle
+          assert.strictEqual(closing.outcome(), "succeeded")
+        })
+      )
+    )
+  }
 
   it.effect("count against the backlog, and a request that cannot be let in fails", () =>
     inScope(

@@ -56,7 +56,7 @@ describe("A peer that is gone", () => {
   it.effect("is noticed at that instant although a write is stuck", () =>
     inScope(
       Effect.gen(function* () {
-        const { client, network, theirs } = yield* pair()
+        const { client, network, theirs } = yield* pair({ network: { capacityBytes: 1024 } })
         const start = yield* fresh(client)
         const { reasons } = yield* watch(client)
         network.wire().blackhole(true)
@@ -65,7 +65,7 @@ describe("A peer that is gone", () => {
         yield* TestClock.adjust("8999 millis")
         yield* settle
         assert.deepStrictEqual(reasons(), [])
-        assert.strictEqual(network.wire().toServer.queued(), 65_536) // it is stuck
+        assert.strictEqual(network.wire().toServer.queued(), 1024) // it is stuck
         yield* TestClock.adjust("1 millis")
         yield* settle
         assert.deepStrictEqual(reasons(), [["PeerSilent", start + 10_000]])

@@ -11,6 +11,7 @@ import { ReceiveWindow } from "./ReceiveWindow.ts"
 import { SendWindow } from "./SendWindow.ts"
 import { Turns } from "./Turns.ts"
 
+/** All channels of one side, and which of them have something to say or to send. */
 export class Channels {
   readonly main: Channel
   readonly openings: Openings

@@ -6,6 +6,7 @@
 import type { Channel } from "./Channel.ts"
 import { type Violation, violation } from "./Violation.ts"
 
+/** What one side may send and holds, beyond what is reserved, on all channels together. */
 export class Credit {
   /** Channels that wait for credit, the one that has waited longest first. */
   readonly awaiting = new Set<Channel>()

@@ -3,6 +3,7 @@
  */
 import * as Frame from "./Frame.ts"
 
+/** Control frames that are to go out with the next bytes. */
 export class Due {
   ping: number | undefined
   pong: number | undefined

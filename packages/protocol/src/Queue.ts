@@ -14,6 +14,7 @@ export interface Queued {
   skippedBefore: number
 }
 
+/** Messages in front of a stream. `SendWindow` moves them into it. */
 export class Queue {
   bytes = 0
   /** No message expires before this. */

@@ -41,6 +41,7 @@ export type Fault =
       readonly latencyMillis: number
       readonly jitterMillis: number
     }
+  | { readonly _tag: "Unreachable"; readonly from: string; readonly to: string }
   | { readonly _tag: "SynOnly"; readonly from: string; readonly to: string }
   | { readonly _tag: "LostWindowUpdates"; readonly from: string; readonly to: string }
   | { readonly _tag: "MtuBlackhole"; readonly from: string; readonly to: string; readonly bytesMax: number }
@@ -115,6 +116,12 @@ export const latency = (a: string, b: string, latency: Duration.Input, jitter: D
   latencyMillis: millis(latency),
   jitterMillis: millis(jitter)
 })
+
+/**
+ * Nothing passes from one machine to another, and a router says so (ICMP host unreachable). A dial fails with it at once;
+ * to a connection that is up it is only a hint, which names the error once the kernel gives up by itself.
+ */
+export const unreachable = (from: string, to: string): Fault => ({ _tag: "Unreachable", from, to })
 
 /** Only the first packet of a dial passes: `connect` succeeds, and the other side's program never hears of it. */
 export const synOnly = (from: string, to: string): Fault => ({ _tag: "SynOnly", from, to })
@@ -193,6 +200,8 @@ export const describe = (fault: Fault): string => {
       return `${fault.bytesPerSecond} B/s from ${fault.from} to ${fault.to}`
     case "Latency":
       return `${text(fault.latencyMillis)} between ${fault.a} and ${fault.b}`
+    case "Unreachable":
+      return `a router says that ${fault.to} cannot be reached from ${fault.from}`
     case "SynOnly":
       return `only dials pass from ${fault.from} to ${fault.to}`
     case "LostWindowUpdates":

@@ -1,9 +1,8 @@
 /**
  * How the TCP of a simulated machine behaves: every constant by name, with the value that was measured on Linux 6.18.
  *
- * What is not modelled: congestion windows (a link is kept busy, its queue short), selective acknowledgement (what comes
- * behind a gap is sent again), and the soft errors of routers: a dead path ends in ETIMEDOUT, where Linux may say
- * EHOSTUNREACH.
+ * What is not modelled: congestion windows (they only size the send buffer; a link is kept busy, its queue short),
+ * selective acknowledgement (what comes behind a gap is sent again), and probes of the tail before the first timeout.
  */
 import type { Duration } from "effect"
 

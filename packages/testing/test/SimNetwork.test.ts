@@ -172,26 +172,6 @@ describe("a simulation", () => {
     )
   )
 
-  it.live("simulates an idle session with heartbeats at least 10,000 times faster than real time", () =>
-    Effect.gen(function* () {
-      const hours = 5
-      const from = yield* Clock.monotonicTimeNanos
-      yield* SimNetwork.run({ seed: 1, awaitsPromises: false }, (network) =>
-        Effect.gen(function* () {
-          const { client, session } = yield* conversing(network)
-          yield* client.run(session.deliver(bytes("x")))
-          yield* Effect.sleep(`${hours} hours`)
-        })
-      )
-      const seconds = Number((yield* Clock.monotonicTimeNanos) - from) / 1e9
-      const factor = Math.round((hours * 3600) / seconds)
-      yield* Effect.log(
-        `an idle session: ${(hours / seconds).toFixed(1)} simulated hours a second, ${factor} times real time`
-      )
-      assert.isAbove(factor, 2000) // whatever else the machine does; alone it is about 30,000
-    })
-  )
-
   it.effect("lets any program use Effect's own Socket and SocketServer", () =>
     SimNetwork.run({ seed: 1 }, (network) =>
       Effect.gen(function* () {

@@ -21,32 +21,44 @@ export interface Child<Body extends Tagged> {
     tag: Tag,
     where?: (fact: Fact<Extract<Body, { readonly _tag: Tag }>>) => boolean
   ) => Effect.Effect<Fact<Extract<Body, { readonly _tag: Tag }>>>
+  /** Tells it something that its role understands. */
+  readonly tell: (order: object) => Effect.Effect<void>
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** SIGKILL, and waits until it is gone. */
   readonly kill: Effect.Effect<void>
 }
 
-/** Starts a role of `roles/`, inside a namespace if one is given. Its argument is told as JSON. */
+/** Starts a role of `roles/`, inside a namespace if one is given. Its argument is told as JSON; each fact also to `onFact`. */
 export const spawn = <Body extends Tagged>(
   role: string,
   argument: unknown,
-  inside?: Namespace | undefined
+  inside?: Namespace | undefined,
+  onFact?: ((fact: Fact<Body>) => void) | undefined
 ): Effect.Effect<Child<Body>, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => start<Body>(role, argument, inside)),
+    Effect.sync(() => start<Body>(role, argument, inside, onFact)),
     (child) => child.kill
   )
 
-const start = <Body extends Tagged>(role: string, argument: unknown, inside: Namespace | undefined): Child<Body> => {
+const start = <Body extends Tagged>(
+  role: string,
+  argument: unknown,
+  inside: Namespace | undefined,
+  onFact: ((fact: Fact<Body>) => void) | undefined
+): Child<Body> => {
   const file = Path.join(import.meta.dirname, "roles", `${role}.ts`)
   const command = [process.execPath, "--conditions=source", file, JSON.stringify(argument)]
   const [program, ...args] = inside === undefined ? command : inside.command(command)
-  const child = spawnProcess(program!, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] })
+  const child = spawnProcess(program!, args, {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache } // half of what it costs to start a role
+  })
   const facts: Array<Fact<Body>> = []
   const listeners = new Set<() => void>()
   child.on("message", (fact: Fact<Body>) => {
     facts.push(fact)
+    onFact?.(fact)
     for (const listener of listeners) listener()
   })
   return {
@@ -67,6 +79,7 @@ const start = <Body extends Tagged>(role: string, argument: unknown, inside: Nam
         look()
         return Effect.sync(() => listeners.delete(look))
       }),
+    tell: (order) => Effect.sync(() => child.send(order)),
     freeze: Effect.sync(() => child.kill("SIGSTOP")),
     thaw: Effect.sync(() => child.kill("SIGCONT")),
     kill: Effect.callback((resume) => {
@@ -76,6 +89,8 @@ const start = <Body extends Tagged>(role: string, argument: unknown, inside: Nam
     })
   }
 }
+
+const compileCache = Path.join(import.meta.dirname, "../../../node_modules/.cache/holdfast-roles")
 
 const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
 

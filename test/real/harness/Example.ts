@@ -1,6 +1,9 @@
 // The examples of real servers as the tests use them: with a small patience, and with what becomes of their links.
 import { Effect, Schedule, Stream } from "effect"
 import type { Connection } from "holdfast"
+import { spawn } from "node:child_process"
+import * as Path from "node:path"
+import { root } from "../../Tool.ts"
 
 const twice = (delay: "1 second") => Schedule.spaced(delay).pipe(Schedule.upTo({ times: 2 }))
 
@@ -38,3 +41,20 @@ export const collected = Effect.fnUntraced(function* <A, E>(stream: Stream.Strea
 /** Waits until it is so. */
 export const eventually = (isSo: () => boolean) =>
   Effect.asVoid(Effect.repeat(Effect.sleep("10 millis"), { until: isSo }))
+
+/** Runs the program of an example until the scope closes, and gives what it has printed so far. */
+export const running = (example: string, ...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const main = Path.join(root, "examples", example, "main.ts")
+      const child = spawn(process.execPath, ["--conditions=source", main, ...args], {
+        stdio: ["ignore", "pipe", "pipe"]
+      })
+      let printed = ""
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on("data", (chunk: Buffer) => (printed += chunk.toString()))
+      }
+      return { child, printed: () => printed }
+    }),
+    ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+  )

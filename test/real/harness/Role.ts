@@ -6,4 +6,9 @@ export const report = (body: object): void => {
   process.send?.({ ...body, at: Date.now() })
 }
 
+/** Hears what this process is told by the one that started it. */
+export const listen = (hear: (order: unknown) => void): void => {
+  process.on("message", hear)
+}
+
 process.on("disconnect", () => process.exit())

@@ -183,6 +183,17 @@ export class Backlog<Send> {
     return kept.length
   }
 
+  /** Nobody takes answers any more: whoever waits for one is told, and what was asked is no longer held. */
+  abandon(error: ConnectionError): void {
+    const asked = [...this.handed, ...this.unsent].filter(({ request }) => request !== undefined)
+    this.unsent = this.unsent.filter(({ request }) => request === undefined)
+    for (const item of asked) {
+      this.handed.delete(item)
+      item.request?.failed(error)
+    }
+    if (asked.length > 0) this.release(asked)
+  }
+
   /** They are no longer held. */
   release(items: ReadonlyArray<Item<Send>>): void {
     this.messages -= items.length

@@ -6,7 +6,7 @@ import { Cause, Effect, Exit, Stream } from "effect"
 import type { Pull } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as ConnectionError from "../ConnectionError.ts"
-import type { HandleOptions, Session } from "../Session.ts"
+import type { HandleOptions, Messaging } from "../Session.ts"
 import type { Codec } from "./codec.ts"
 import type { Flow } from "./flow.ts"
 
@@ -19,12 +19,6 @@ export interface Options<Send, Receive> {
   /** A handler has failed, and ends it for both sides. */
   readonly onEnd: (detail: string) => void
 }
-
-/** What a session and a channel have in common. */
-export type Messaging<Send, Receive> = Pick<
-  Session<Send, Receive>,
-  "send" | "sendAll" | "deliver" | "flush" | "end" | "messages" | "handle" | "leftovers"
->
 
 export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<Send, Receive> => {
   const { flow, incoming, outgoing } = options

@@ -23,7 +23,13 @@ export class Pace {
   private arrivedAt: number
   private ackedHandedAt: number
   private readonly rate = new Extreme(Math.max, rateMillis)
-  private readonly roundTrip = new Extreme(Math.min, roundTripMillis)
+  /** The shortest since it was measured anew. */
+  private roundTrip = Infinity
+  private measuredAt = 0
+  /** It is to be measured anew: so little may be under way that it waits in no queue of ours. */
+  private isDraining = true
+  /** What it is measured with. */
+  private probe: { readonly handedBytes: number; readonly handedAt: number } | undefined
 
   /** Whoever receives keeps an acknowledgement back for so long, at most: the shortest round trip knows nothing of that. */
   private readonly acknowledgeMillis: number
@@ -37,13 +43,18 @@ export class Pace {
 
   /** How many bytes may be under way. */
   get bytesMax(): number {
+    if (this.isDraining) return bytesDrained
     const { rate, roundTrip } = this
-    if (rate.value === undefined || roundTrip.value === undefined) return bytesBefore
-    return Math.max(bytesMin, Math.floor(gain * rate.value * (roundTrip.value + this.acknowledgeMillis)))
+    if (rate.value === undefined) return bytesMin
+    return Math.max(bytesMin, Math.floor(gain * rate.value * (roundTrip + this.acknowledgeMillis)))
   }
 
   /** More was handed over: so many bytes in all. `isAlone`: there was nothing else to send. */
   handed(handedBytes: number, now: number, isAlone: boolean): void {
+    if (now - this.measuredAt >= roundTripMillis && !isAlone) this.isDraining = true
+    if (this.isDraining && this.probe === undefined && handedBytes - this.arrivedBytes <= bytesDrained) {
+      this.probe = { handedBytes, handedAt: now }
+    }
     const last = this.samples.at(-1)
     if (last !== undefined && now - last.handedAt < sampleMillis && last.handedBytes < handedBytes) return
     if (last === undefined) {
@@ -51,6 +62,7 @@ export class Pace {
       this.ackedHandedAt = now
     } else if (last.handedBytes >= handedBytes) {
       this.samples = [] // what was reset never arrives
+      this.probe = undefined
     }
     const { ackedHandedAt, arrivedAt, arrivedBytes } = this
     this.samples.push({ handedBytes, handedAt: now, ackedHandedAt, arrivedBytes, arrivedAt, isAlone })
@@ -61,13 +73,20 @@ export class Pace {
     if (arrivedBytes <= this.arrivedBytes) return
     this.arrivedBytes = arrivedBytes
     this.arrivedAt = now
+    const { probe } = this
+    if (probe !== undefined && probe.handedBytes <= arrivedBytes) {
+      this.roundTrip = now - probe.handedAt
+      this.measuredAt = now
+      this.isDraining = false
+      this.probe = undefined
+    }
     let done = 0
     while (done < this.samples.length && this.samples[done]!.handedBytes <= arrivedBytes) done++
     if (done === 0) return
     const sample = this.samples[done - 1]!
     this.samples.splice(0, done)
     this.ackedHandedAt = sample.handedAt
-    this.roundTrip.see(now - sample.handedAt, now, true)
+    this.roundTrip = Math.min(this.roundTrip, now - sample.handedAt)
     const millis = Math.max(now - sample.arrivedAt, sample.handedAt - sample.ackedHandedAt)
     if (millis <= 0) return
     const rate = (arrivedBytes - sample.arrivedBytes) / millis
@@ -104,8 +123,8 @@ class Extreme {
 const gain = 2
 /** Two frames, however slow the link is. */
 const bytesMin = 32_768
-/** Before anything was measured: the initial window of a TCP of today, some ten segments, and room to measure. */
-const bytesBefore = 131_072
+/** A few segments: what is under way while the round trip is measured. */
+const bytesDrained = 4096
 const sampleMillis = 1
 const rateMillis = 2000
-const roundTripMillis = 5000
+const roundTripMillis = 10_000

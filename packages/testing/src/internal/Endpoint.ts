@@ -40,6 +40,8 @@ export class Endpoint {
   private readonly dialDeadline: Micros
   private keepAliveProbes = 0
   private awaitsRoom = false
+  /** A router has said that the other machine cannot be reached. */
+  private isUnreachable = false
   private acknowledges = false
   private echo: Micros = 0
   private timer: { readonly due: Micros; readonly timer: Timer } | undefined
@@ -70,8 +72,9 @@ export class Endpoint {
 
   // ---- what the program does
 
-  /** Sends the first packet of a dial, or of an answer to one. */
-  open(): void {
+  /** Sends the first packet of a dial, or the answer to one. */
+  open(dial?: Segment): void {
+    if (dial !== undefined) this.echo = dial.stamp
     this.send(this.life === "dialing" ? "syn" : "syn-ack", 0)
     this.wakeAt(Math.min(this.now + this.openTimeout(), this.dialDeadline))
   }
@@ -169,10 +172,17 @@ export class Endpoint {
       if (this.options.admit?.(this) !== true) return // as if it had never arrived
       this.opened(segment)
     }
+    this.isUnreachable = false
     if (this.sender.acknowledged(segment)) this.onChange()
     if (segment.kind === "probe") this.acknowledge()
     else if (segment.kind !== "ack") this.arrived(segment)
     this.settle()
+  }
+
+  /** A dial is over then; whoever is connected takes it for a hint. */
+  unreachable(): void {
+    if (this.life === "dialing") this.fail("EHOSTUNREACH")
+    else this.isUnreachable = true
   }
 
   /** The connection is over without a word from the other side: something in between says so. */
@@ -302,7 +312,7 @@ export class Endpoint {
   private tick(): void {
     if (this.life === "gone") return
     if (!this.isOpen) return this.tryAgain()
-    if (!this.sender.overdue()) return this.fail("ETIMEDOUT")
+    if (!this.sender.overdue()) return this.giveUp()
     this.keepAlive()
   }
 
@@ -311,9 +321,13 @@ export class Endpoint {
     const { acceptRetriesMax, dialLinearRetriesMax, dialRetriesMax } = this.options.kernel.options
     const triesMax = this.life === "dialing" ? dialLinearRetriesMax + dialRetriesMax : acceptRetriesMax
     if (this.tries >= triesMax || this.now >= this.dialDeadline)
-      return this.life === "dialing" ? this.fail("ETIMEDOUT") : this.vanish()
+      return this.life === "dialing" ? this.giveUp() : this.vanish()
     this.tries++
     this.open()
+  }
+
+  private giveUp(): void {
+    this.fail(this.isUnreachable ? "EHOSTUNREACH" : "ETIMEDOUT")
   }
 
   private openTimeout(): Micros {
@@ -327,11 +341,12 @@ export class Endpoint {
     if (keepAlive === undefined || this.isOrphan || !this.isOpen) return
     const [idle, interval] = [micros(keepAlive.idle), micros(keepAlive.interval)]
     const due = this.heardAt + idle + this.keepAliveProbes * interval
-    if (this.sender.isInFlight || due > this.now) return this.wakeAt(Math.max(due, this.now + interval))
+    if (this.sender.isInFlight) return this.wakeAt(this.now + idle)
+    if (due > this.now) return this.wakeAt(due)
     const limit = userTimeout === undefined ? Infinity : micros(userTimeout)
     const isOver =
       this.keepAliveProbes >= keepAlive.count || (this.keepAliveProbes > 0 && this.now - this.heardAt >= limit)
-    if (isOver) return this.fail("ETIMEDOUT")
+    if (isOver) return this.giveUp()
     this.keepAliveProbes++
     this.send("probe", this.sender.una - 1)
     this.wakeAt(this.now + interval)

@@ -108,6 +108,16 @@ export class Fabric {
           ...others.flatMap((other) => [this.take(name, other, fault._tag), this.take(other, name, fault._tag)])
         )
       }
+      case "Unreachable": {
+        const { kernel } = this.known(fault.from)
+        return this.take(
+          fault.from,
+          fault.to,
+          fault._tag,
+          () => true,
+          (segment) => kernel.unreachable(segment, fault.to)
+        )
+      }
       case "SynOnly":
         return this.take(fault.from, fault.to, fault._tag, ({ kind }) => kind !== "syn")
       case "LostWindowUpdates":
@@ -186,9 +196,15 @@ export class Fabric {
     return a === b ? ends : [...ends, ...this.known(b).kernel.connectionsWith(a)]
   }
 
-  private take(from: string, to: string, name: string, takes: Rule["takes"] = () => true): Heal {
+  private take(
+    from: string,
+    to: string,
+    name: string,
+    takes: Rule["takes"] = () => true,
+    answers?: Rule["answers"]
+  ): Heal {
     const { rules } = this.path(this.known(from).name, this.known(to).name)
-    const rule: Rule = { name, takes }
+    const rule: Rule = { name, takes, answers }
     rules.add(rule)
     return () => void rules.delete(rule)
   }

@@ -82,6 +82,11 @@ export class Kernel {
     if (segment.kind !== "reset") this.refuse(segment, from)
   }
 
+  /** A router on the way says that one of our packets cannot be delivered. */
+  unreachable({ fromPort, toPort }: Segment, remote: string): void {
+    if (!this.isDown) this.endpoints.get(keyOf(fromPort, remote, toPort))?.unreachable()
+  }
+
   /** The program was killed: the kernel closes what it had open. */
   closeAll(): void {
     for (const listener of [...this.listeners.values()]) this.unlisten(listener)
@@ -133,7 +138,7 @@ export class Kernel {
         return true
       }
     })
-    endpoint.open()
+    endpoint.open(segment)
   }
 
   private add(options: Omit<Endpoint["options"], "kernel" | "path">): Endpoint {

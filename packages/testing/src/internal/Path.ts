@@ -29,6 +29,8 @@ export interface Segment {
 export interface Rule {
   readonly name: string
   readonly takes: (segment: Segment) => boolean
+  /** Tells the machine that has sent it, as a router on the way would. */
+  readonly answers?: ((segment: Segment) => void) | undefined
 }
 
 export interface Shape {
@@ -109,6 +111,8 @@ export class Path {
     for (const rule of this.rules) {
       if (!rule.takes(segment)) continue
       journal.record({ ...packet, lostTo: rule.name })
+      const { answers } = rule
+      if (answers !== undefined) world.schedule(this.busyUntil + delay, () => answers(segment))
       return
     }
     const arrivesAt = Math.max(this.lastArrival, this.busyUntil + delay)

@@ -41,6 +41,8 @@ export class Sender {
   private isEnding = false
   private capacity: number
   private wasFull = false
+  /** What Linux would let be under way at once. It sizes the buffer here, and holds nothing back. */
+  private congestion = 10 * ethernetSegment
   private readonly options: SenderOptions
   private readonly outlet: Outlet
 
@@ -71,10 +73,10 @@ export class Sender {
     this.measure(this.now - echo)
   }
 
-  /** Bytes that the buffer took. */
+  /** Bytes that the buffer took: piece by piece for as long as there is any room, so that the last one may exceed it. */
   write(chunk: Uint8Array): number {
-    const room = this.capacity - (this.queue.end - this.una)
-    const bytes = Math.max(0, Math.min(room, chunk.length))
+    const room = Math.max(0, this.capacity - (this.queue.end - this.una))
+    const bytes = Math.min(chunk.length, Math.ceil(room / pieceBytes) * pieceBytes)
     if (bytes < chunk.length) this.wasFull = true
     this.queue.append(bytes === chunk.length ? chunk : chunk.subarray(0, bytes))
     this.pump()
@@ -136,7 +138,9 @@ export class Sender {
       if (!this.isInFlight) this.backoff = 0
       this.persistSince = undefined
     }
+    const hasGrown = this.wasFull
     if (ack > this.una) {
+      if (2 * (this.next - this.una) >= this.congestion) this.congestion += ack - this.una
       this.measure(now - echo)
       if (echo < this.lastTry) this.next = Math.max(this.next, this.sentUpTo) // what seemed lost was late
       this.una = ack
@@ -146,19 +150,25 @@ export class Sender {
       this.backoff = 0
       this.isProbing = false
       this.waitingSince = now
-      if (this.wasFull) {
-        this.capacity = Math.min(this.options.sendBufferBytesMax, this.capacity * 2)
-        this.wasFull = false
-      }
+      this.grow()
       this.pump()
       return true
     }
+    this.grow()
     if (gap && this.isInFlight && !this.isProbing && this.una >= this.recoverTo) {
       this.recoverTo = this.next
       this.next = this.una
     }
     this.pump()
-    return false
+    return hasGrown
+  }
+
+  /** A buffer that was full gets what Linux gives it for such a path. */
+  private grow(): void {
+    if (!this.wasFull) return
+    this.wasFull = false
+    const wanted = Math.round(this.congestion * bufferForCongestion)
+    this.capacity = Math.max(this.capacity, Math.min(this.options.sendBufferBytesMax, wanted))
   }
 
   /** The timer has fired. False: it is given up. */
@@ -184,8 +194,7 @@ export class Sender {
   private retransmit(now: Micros): boolean {
     const { orphanRetriesMax, retriesMax, userTimeout } = this.options
     const limit = this.patience(this.outlet.isOrphan() ? orphanRetriesMax : retriesMax)
-    const isOver = this.retriedSince !== undefined && now - this.retriedSince >= limit
-    if (isOver || now - this.waitingSince >= userTimeout) return false
+    if (this.retriedSince !== undefined && now - this.retriedSince >= Math.min(limit, userTimeout)) return false
     this.retriedSince ??= now
     this.backoff++
     this.sentUpTo = Math.max(this.sentUpTo, this.next)
@@ -254,7 +263,10 @@ export class Sender {
     const first = this.roundTrip + Math.max(retransmitTimeout, 4 * this.variation) // RFC 6298
     const timeout = Math.min(retransmitTimeoutMax, first * 2 ** this.backoff)
     if (this.isInFlight) {
-      return Math.min(Math.max(this.lastTry, this.waitingSince) + timeout, this.waitingSince + userTimeout)
+      return Math.min(
+        Math.max(this.lastTry, this.waitingSince) + timeout,
+        (this.retriedSince ?? Infinity) + userTimeout
+      )
     }
     if (!this.isBlocked) return Infinity
     const due = Math.max(this.lastTry, this.waitingSince) + timeout
@@ -280,3 +292,8 @@ export class Sender {
 }
 
 const clockTick: Micros = 4000
+const ethernetSegment = 1448
+/** What one write becomes in the kernel: packets that the network card would cut. */
+const pieceBytes = 45 * ethernetSegment
+/** Three times (BBR) the 2,304 bytes that a packet of 1,448 costs. */
+const bufferForCongestion = (3 * 2304) / ethernetSegment

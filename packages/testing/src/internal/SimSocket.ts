@@ -61,7 +61,7 @@ export class Stream {
   get pull(): Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError> {
     return this.until(() => {
       if (this.closedAs !== undefined) return Effect.fail(closed(this.closedAs))
-      const [first, ...rest] = this.endpoint.read(this.readable())
+      const [first, ...rest] = this.endpoint.read(Math.min(highWaterMark, this.readable()))
       if (first !== undefined) return Effect.succeed([first, ...rest])
       if (this.error !== undefined) return Effect.fail(this.error)
       if (!this.endpoint.isAtEnd) return undefined
