@@ -172,7 +172,6 @@ export const makeChannels = () => {
   conversation.turn("client", Infinity)
   conversation.relink()
 
-  conversation.turn("client")
   conversation.turn("server")
   conversation.turn("client")
   const theirReport = server.facts().opened[0]!
