@@ -132,7 +132,9 @@ export class Openings {
       const channel = this.idOf(count)
       this.openDue.push({ _tag: "Open", channel, name: (find(channel) ?? this.graves.get(channel))!.name })
     }
-    for (const [id, { isSaid }] of this.graves) if (!isSaid || this.isUnseen(id)) this.resetDue.add(id)
+    for (const [id, { isSaid }] of this.graves) {
+      if (this.isUnseen(id) || (!isSaid && !this.isListing)) this.resetDue.add(id)
+    }
     return undefined
   }
 
@@ -181,7 +183,9 @@ export class Openings {
   /** Everything there is to say, behind the positions of all channels. */
   write(): Array<Opening> {
     const frames: Array<Opening> = []
-    if (this.isListing) for (const id of this.graves.keys()) this.sayReset(id, frames)
+    if (this.isListing) {
+      for (const id of this.graves.keys()) if (!this.resetDue.has(id)) this.sayReset(id, frames)
+    }
     if (this.isListing || this.isNews) {
       this.saidLimit = this.limit
       frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })

@@ -148,7 +148,7 @@ describe("The test vectors", () => {
       ...["Positions 0", "Positions 2"]
     ])
     assert.deepStrictEqual(about("server", 2).slice(0, 6), [
-      ...["Challenge", "Resumed", "Positions 0", "Positions 1", "Positions 2", "Channels"]
+      ...["Challenge", "Resumed", "Positions 0", "Positions 1", "Positions 3", "Positions 2", "Channels"]
     ])
     assert.include(about("server", 2), "ResetDone 3")
   })
