@@ -147,7 +147,7 @@ describe("The test vectors", () => {
       ...["Open 5", "Data 5"],
       ...["Positions 0", "Positions 2"]
     ])
-    assert.deepStrictEqual(about("server", 2).slice(0, 6), [
+    assert.deepStrictEqual(about("server", 2).slice(0, 7), [
       ...["Challenge", "Resumed", "Positions 0", "Positions 1", "Positions 3", "Positions 2", "Channels"]
     ])
     assert.include(about("server", 2), "ResetDone 3")
