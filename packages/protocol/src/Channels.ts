@@ -17,7 +17,7 @@ export class Channels {
   readonly openings: Openings
   readonly credit: Credit
   readonly turns = new Turns()
-  /** Channels other than 0 of which there is something to tell. */
+  /** Channels other than 0 that the other side knows, and of which there is something to tell. */
   readonly newsy = new Set<Channel>()
   /** News should not wait. */
   isUrgent = false
@@ -119,8 +119,9 @@ export class Channels {
 
   /** Something has changed in the other direction. */
   received(channel: Channel): void {
-    if (channel.isNews) {
-      if (channel !== this.main) this.newsy.add(channel)
+    const isMain = channel === this.main
+    if (channel.isNews && (isMain || this.openings.isTold(channel.id))) {
+      if (!isMain) this.newsy.add(channel)
       if (channel.isUrgent) this.isUrgent = true
     }
     this.credit.received(channel)
@@ -141,15 +142,14 @@ export class Channels {
     return !turns.isEmpty || credit.isRoomy || (main.send.isReady && credit.roomOf(main) > 0)
   }
 
-  /** Appends where the channels stand of which there is news and of which the other side knows, and in any case channel 0 if `isDue`. */
+  /** Appends where the channels stand of which there is news, and in any case channel 0 if `isDue`. */
   tell(isDue: boolean, into: Array<Uint8Array>): void {
     if (isDue || this.main.isNews) this.announce(this.main, into)
     for (const channel of this.newsy) {
-      if (!this.openings.isTold(channel.id)) continue
-      this.newsy.delete(channel)
       this.announce(channel, into)
       if (channel.isFinished) this.finish(channel)
     }
+    this.newsy.clear()
     this.isUrgent = false
   }
 

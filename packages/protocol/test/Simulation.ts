@@ -194,6 +194,7 @@ export class Simulation {
     if (!this.isUp && side === this.client) return
     const { hasData, hasWork } = side.peer
     const written = side.peer.write(bytesMax)
+    holds(!side.peer.hasNews || written === undefined, "whatever was written takes the news along")
     if (written === undefined) holds(bytesMax === 0 || !side.peer.hasWork)
     this.digest(side)
     this.checkIdle(side, bytesMax, written?.dataBytes ?? 0)
