@@ -19,7 +19,7 @@ const quick: ReadonlyArray<Extent> = [
   { ...plain, incarnations: 2, messages: 1, restarts: 1, declines: 1, ends: true },
   { ...one, channelEnds: true, restarts: 1 },
   { ...one, opener: "server", resets: true },
-  { ...one, incarnations: 1, channels: 2, channelsMax: 2, channelMessages: [2, 0], growthBytes: 4 }
+  { ...one, incarnations: 1, channelMessages: [2, 2], growthBytes: 4 }
 ]
 
 const asked: Extent = {
@@ -38,12 +38,13 @@ const fine: Extent = { ...plain, incarnations: 2, messages: 1, restarts: 1, piec
 /** Channels: ends, resets, credit that both wait for, one place for two, growth for which two compete, skipping. */
 const channels: ReadonlyArray<Extent> = [
   { ...one, incarnations: 3, channelEnds: true, restarts: 1 },
-  { ...one, opener: "server", channelMessages: [1, 1], channelEnds: true, declines: 1, resets: true },
+  { ...one, opener: "server", channelMessages: [1, 0], channelEnds: true, declines: 1, resets: true },
   { ...one, channelMessages: [2, 2] },
-  { ...one, channels: 2, channelEnds: true, resets: true },
-  { ...one, channels: 2, channelsMax: 2, channelMessages: [2, 0], growthBytes: 4 },
-  { ...one, channelMessages: [3, 0], channelEnds: true, skips: 2 },
-  { ...one, messages: 1, channelEnds: true }
+  { ...one, channels: 2, resets: true },
+  { ...one, incarnations: 1, channels: 2, channelsMax: 2, channelMessages: [2, 0], growthBytes: 4 },
+  { ...one, channelMessages: [2, 0], growthBytes: 4 },
+  { ...one, channelMessages: [2, 0], channelEnds: true, skips: 1 },
+  { ...one, messages: 1 }
 ]
 
 /** What is explored. */
