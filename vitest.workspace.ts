@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config"
 
-// vitest does not look for this file: every script names it with `--config`.
+// Every script names this file with `--config`; a bare `npx vitest` comes to it by vitest.config.ts.
 const conditions = ["source", "node", "import", "default"]
 
 const project = (name: string, test: Record<string, unknown>) => ({

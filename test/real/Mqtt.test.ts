@@ -2,13 +2,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Schedule } from "effect"
 import { Mqtt, type Options } from "../../examples/06-mqtt/mqtt.ts"
-import { collected, eventually, lives, policy, running } from "./harness/Example.ts"
+import { collected, eventually, lives, policy, running, survivesCut } from "./harness/Example.ts"
+import * as Namespace from "./harness/Namespace.ts"
 import * as Server from "./harness/Server.ts"
 
 const missing = Server.missingOf("mosquitto")
-if (missing !== undefined && process.env["CI"] !== undefined) throw new Error(missing)
+const without = missing ?? Namespace.missing
+if (without !== undefined && process.env["CI"] !== undefined) throw new Error(without)
 
 const onBroker = it.live.skipIf(missing !== undefined)
+const onCable = it.live.skipIf(without !== undefined)
 
 const topic = "numbers"
 
@@ -31,7 +34,7 @@ const start = Effect.fnUntraced(function* (options: Partial<Options> = {}) {
   }
 })
 
-describe.concurrent(`MQTT${missing === undefined ? "" : `: ${missing}`}`, () => {
+describe.concurrent(`MQTT${without === undefined ? "" : `: ${without}`}`, () => {
   onBroker("publishes each number until the broker has acknowledged it, whatever happens to the broker", () =>
     Effect.gen(function* () {
       const { broker, numbers, publish, told } = yield* start()
@@ -66,6 +69,12 @@ describe.concurrent(`MQTT${missing === undefined ? "" : `: ${missing}`}`, () => 
       yield* flows
       const asFarAs = asked
       yield* eventually(() => acknowledged.filter((n) => n < asFarAs).length === asFarAs)
+    })
+  )
+
+  onCable("publishes again when a cable that was cut is healed", () =>
+    Effect.gen(function* () {
+      assert.include(["PeerSilent", "WriteStuck"], yield* survivesCut("mqtt", "mosquitto"))
     })
   )
 

@@ -4,13 +4,16 @@ import { NodeLink } from "@holdfast/node"
 import { Context, Effect, Exit, Layer, Schedule } from "effect"
 import { Presets } from "holdfast"
 import { layer, Nats, type Options } from "../../examples/04-nats/nats.ts"
-import { collected, eventually, lives, policy, running } from "./harness/Example.ts"
+import { collected, eventually, lives, policy, running, survivesCut } from "./harness/Example.ts"
+import * as Namespace from "./harness/Namespace.ts"
 import * as Server from "./harness/Server.ts"
 
 const missing = Server.missingOf("nats-server")
-if (missing !== undefined && process.env["CI"] !== undefined) throw new Error(missing)
+const without = missing ?? Namespace.missing
+if (without !== undefined && process.env["CI"] !== undefined) throw new Error(without)
 
 const onServer = it.live.skipIf(missing !== undefined)
+const onCable = it.live.skipIf(without !== undefined)
 
 const subject = "numbers"
 
@@ -29,7 +32,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, n) => n)
 const isUp = ({ told }: { readonly told: { readonly opened: number } }, times = 1) =>
   eventually(() => told.opened >= times)
 
-describe.concurrent(`NATS${missing === undefined ? "" : `: ${missing}`}`, () => {
+describe.concurrent(`NATS${without === undefined ? "" : `: ${without}`}`, () => {
   onServer("hears every number at least once, while the server is killed, frozen and restarted", () =>
     Effect.gen(function* () {
       const server = yield* Server.start("nats-server")
@@ -136,6 +139,12 @@ describe.concurrent(`NATS${missing === undefined ? "" : `: ${missing}`}`, () => 
       yield* eventually(() => used.numbers().includes(1))
       const state = yield* used.nats.state
       assert.strictEqual(state._tag === "Up" && state.endpoint, 1)
+    })
+  )
+
+  onCable("hears again, without being asked, when a cable that was cut is healed", () =>
+    Effect.gen(function* () {
+      assert.include(["PeerSilent", "WriteStuck"], yield* survivesCut("nats", "nats-server"))
     })
   )
 

@@ -141,6 +141,7 @@ const account = (lives: ReadonlyArray<Life>, client: Child<Talker.Fact>, faultAt
     if (fact._tag === "Taken") ledger.taken(fact.stream, fact.number)
     if (fact._tag === "Returned") ledger.returned(fact.stream, fact.unsure, fact.unsent)
     if (fact._tag === "Closed") ledger.closed(fact.stream)
+    if (fact._tag === "Skipped") ledger.skipped(fact.stream, fact.end, fact.count)
     if (fact._tag === "Violated") violations.push(fact.violation)
   }
   const servers = lives.filter(({ part }) => part === "server")

@@ -66,6 +66,28 @@ const ways: ReadonlyArray<Way> = [
 ]
 
 describe("TCP is not reliable", () => {
+  for (const does of ["ends", "closes"] as const) {
+    it.effect(`but a plain socket loses nothing where the server reads and the client ${does}`, () =>
+      simulate(
+        Effect.fnUntraced(function* (network) {
+          const server = yield* plainServer(network)
+          const host = network.host("client")
+          yield* host.run(
+            Effect.gen(function* () {
+              const scope = yield* Scope.make()
+              const plain = yield* Scope.provide(plainClient(network), scope)
+              yield* plain.opened.write([new Uint8Array(messages * messageBytes)])
+              if (does === "ends") yield* end(plain.link)
+              yield* Scope.close(scope, Exit.void)
+            })
+          )
+          yield* Effect.sleep("5 seconds")
+          assert.strictEqual(server.receivedBytes, messages * messageBytes)
+        })
+      )
+    )
+  }
+
   for (const { client: does, during, killed, name, seen = 0, server: serve } of ways) {
     it.effect(`${name}: a plain socket loses in silence`, () =>
       simulate(

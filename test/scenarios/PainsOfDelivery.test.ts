@@ -66,6 +66,17 @@ const naive = Effect.fnUntraced(function* (
 const cuts = [503, 1207, 2611, 3389].map((millis) => Fault.at(millis, Fault.cut(...machines)))
 const far = { link: { latency: "20 millis" } } as const
 
+describe("where nothing is cut", () => {
+  it.effect("pains 2 and 10 befall nobody: the naive way takes 300 messages once, and in order", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        assert.deepStrictEqual(yield* naive(network, 300, (unanswered) => unanswered), upTo(300))
+      }),
+      far
+    )
+  )
+})
+
 describe("pain 2: messages lost around a reconnect", () => {
   it.effect("befalls whoever dials again and goes on", () =>
     simulate(
@@ -238,27 +249,56 @@ describe("pain 5: unbounded memory of a slow reader", () => {
   )
 })
 
+describe("pain 5: an application that keeps up", () => {
+  it.effect("makes nobody wait, whatever the backlog allows", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* serving(network)
+        const client = yield* connecting(network, { policy: { backlog: { bytesMax: 200_000, whenFull: "fail" } } })
+        yield* sending(client, 1000, 10, 10_000)
+        yield* complete(client, served, 1000)
+      })
+    )
+  )
+})
+
 describe("pain 13: replay of many megabytes that never ends", () => {
   const megabytes = 4
   const count = megabytes * 10
   const link = { bytesPerSecond: 500_000, segmentBytesMax: 8192 } as const
   const everyFewSeconds = upTo(40).map((n) => Fault.at(2000 + n * 3000, Fault.cut(...machines)))
 
+  /** All of it over one connection, and from the beginning over the next one if that is cut; two minutes at most. */
+  const beginningAnew = (network: SimNetwork.SimNetwork) => {
+    const all = Effect.gen(function* () {
+      const plain = yield* plainClient(network)
+      for (const n of upTo(count)) yield* plain.opened.write([message(n, 100_000)])
+      yield* Effect.sleep("5 seconds")
+      if (plain.ended !== undefined) return yield* Effect.fail("cut")
+    })
+    const retried = Effect.retry(Effect.scoped(all), Schedule.spaced("100 millis"))
+    return Effect.timeoutOption(network.host("client").run(retried), "2 minutes")
+  }
+
   it.effect("befalls whoever begins at the beginning after each cut: two minutes, and never the last message", () =>
     simulate(
       Effect.fnUntraced(function* (network) {
         const server = yield* plainServer(network)
         yield* network.play(everyFewSeconds)
-        const all = Effect.gen(function* () {
-          const plain = yield* plainClient(network)
-          for (const n of upTo(count)) yield* plain.opened.write([message(n, 100_000)])
-          yield* Effect.sleep("5 seconds")
-          if (plain.ended !== undefined) return yield* Effect.fail("cut")
-        })
-        const retried = Effect.retry(Effect.scoped(all), Schedule.spaced("100 millis"))
-        const done = yield* Effect.timeoutOption(network.host("client").run(retried), "2 minutes")
-        assert.isTrue(Option.isNone(done))
+        assert.isTrue(Option.isNone(yield* beginningAnew(network)))
         assert.isBelow(Math.max(...server.connections), megabytes * 1_000_000)
+      }),
+      { link }
+    )
+  )
+
+  it.effect("befalls nobody where nothing is cut: 4 MB at 500 kB/s in 8 s", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const server = yield* plainServer(network)
+        assert.isTrue(Option.isSome(yield* beginningAnew(network)))
+        assert.strictEqual(server.receivedBytes, megabytes * 1_000_000)
+        assert.isBelow(network.now(), 8000 + 6000)
       }),
       { link }
     )

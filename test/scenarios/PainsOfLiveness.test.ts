@@ -70,6 +70,22 @@ describe("pain 1: half-open links are never noticed", () => {
       })
     )
   )
+
+  it.effect("and an idle one that is well lives on one link for a day", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* serving(network)
+        const client = yield* connecting(network)
+        yield* sending(client, 1)
+        yield* Effect.sleep("1 day")
+        assert.deepStrictEqual(endings(client), [])
+        assert.strictEqual(dialsOf(network).length, 1)
+        yield* sending(client, 1, 0, 100, 1)
+        yield* complete(client, served, 2)
+      }),
+      { packetsMax: 100 }
+    )
+  )
 })
 
 describe("pain 3: a heartbeat starves behind a big payload", () => {
@@ -113,6 +129,25 @@ describe("pain 3: a heartbeat starves behind a big payload", () => {
       slow
     )
   )
+
+  it.effect("though a peer that dies in the midst of it is given up within 10 s", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* serving(network)
+        const client = yield* connecting(network, { policy: { close: "10 minutes" } })
+        yield* sending(client, 1, 0, payloadBytes)
+        yield* network.play([Fault.at("10 seconds", Fault.natForgets(...machines))])
+        yield* Effect.sleep("10 seconds")
+        const since = lastArrivalAt(network, "client")
+        assert.deepStrictEqual(endings(client), [])
+        yield* Effect.sleep("11 seconds")
+        assert.strictEqual(endings(client).length, 1)
+        assert.isAtMost(toldOf(client, "Ended")[0]!.worldAt - since, 10_001)
+        yield* complete(client, served, 1)
+      }),
+      slow
+    )
+  )
 })
 
 describe("pain 4: the watchdog itself is defeated", () => {
@@ -146,6 +181,21 @@ describe("pain 4: the watchdog itself is defeated", () => {
         yield* Effect.sleep("1 minute")
         yield* complete(client, served, 81)
       })
+    )
+  )
+
+  it.effect("nor gives it up a peer that reads them slowly, for as long as it takes", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* serving(network)
+        const client = yield* connecting(network, { policy: { close: "10 minutes" } })
+        yield* network.play([Fault.at(0, Fault.slowReader("server", 200_000), { for: "1 minute" })])
+        yield* sending(client, 80, 0, 100_000)
+        yield* complete(client, served, 80)
+        assert.isAbove(network.now(), 35_000)
+        assert.strictEqual(dialsOf(network).length, 1)
+      }),
+      { link: { segmentBytesMax: 32_768 } }
     )
   )
 

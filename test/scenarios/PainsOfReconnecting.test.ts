@@ -87,6 +87,24 @@ describe("pain 6: the thundering herd of 500 clients after a server restart", ()
       })
     )
   )
+
+  it.effect("costs a single client of a server that is only cut off no more than its first delay", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        yield* serving(network)
+        const client = yield* connecting(network, {
+          policy: { reconnect: Presets.fullJitter("1 second", "5 seconds") }
+        })
+        yield* sending(client, 1)
+        yield* Effect.sleep("1 second")
+        const since = network.now()
+        yield* network.play([Fault.at(0, Fault.cut(...machines))])
+        yield* Effect.sleep("2 seconds")
+        const [, again] = toldOf(client, "Opened")
+        assert.isAtMost(again!.worldAt - since, 1010)
+      })
+    )
+  )
 })
 
 describe("pain 7: backoff that is reset wrongly, both ways", () => {
@@ -180,6 +198,19 @@ describe("pain 14: reconnecting that gives up, or never begins", () => {
     )
   )
 
+  it.effect("is dialled once where it is there from the beginning", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* serving(network)
+        const client = yield* connecting(network, { policy: { reconnect: Presets.signalRReconnect } })
+        yield* sending(client, 10)
+        yield* Effect.sleep("1 hour")
+        yield* complete(client, served, 10)
+        assert.strictEqual(dialsOf(network).length, 1)
+      })
+    )
+  )
+
   it.effect("and waits no longer than a moment once it is told that the network is back", () =>
     simulate(
       Effect.fnUntraced(function* (network) {
@@ -221,6 +252,19 @@ describe("pain 15: stale credentials on reconnect", () => {
         assert(error.reason._tag === "Refused")
         assert.strictEqual(error.reason.code, "Unauthorized")
         assert.strictEqual(dialsOf(network).length, 2)
+      })
+    )
+  )
+
+  it.effect("befall nobody within their hour: made once, they open the next link, too", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* guarded(network)
+        const client = yield* connecting(network, { credentials: Effect.succeed(tokenOf(network)) })
+        yield* network.play([Fault.at("30 minutes", Fault.cut(...machines))])
+        yield* sending(client, 10, 240_000)
+        yield* complete(client, served, 10)
+        assert.strictEqual(toldOf(client, "Opened").length, 2)
       })
     )
   )

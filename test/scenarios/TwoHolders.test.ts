@@ -5,7 +5,7 @@ import { Effect, Latch, Schedule } from "effect"
 import * as Socket from "effect/socket/Socket"
 import type { Link } from "holdfast"
 import { plainClient, type PlainServer, plainServer } from "./Plain.ts"
-import { connecting, dialsOf, endings, message, port, serving, simulate } from "./Sessions.ts"
+import { complete, connecting, dialsOf, endings, message, port, sending, serving, simulate, upTo } from "./Sessions.ts"
 
 /** A link that keeps what it read. */
 const recorded = (link: Link.Link, into: Array<Uint8Array>): Link.Link => ({
@@ -92,6 +92,19 @@ describe("two holders of one session", () => {
         assert.deepStrictEqual(served.taken, [0, 1])
         assert.strictEqual(dialsOf(network, "original").length, 1)
         assert.strictEqual(dialsOf(network, "copy").length, 2)
+      })
+    )
+  )
+
+  it.effect("are not suspected where the only one comes back, however often: nobody is fenced", () =>
+    simulate(
+      Effect.fnUntraced(function* (network) {
+        const served = yield* serving(network)
+        const client = yield* connecting(network)
+        yield* network.play(upTo(10).map((n) => Fault.at(`${n * 20 + 5} seconds`, Fault.cut("client", "server"))))
+        yield* sending(client, 220, 1000)
+        yield* complete(client, served, 220)
+        assert.deepStrictEqual(endings(client), [...upTo(10).map(() => "LinkFailed"), "Closed"])
       })
     )
   )

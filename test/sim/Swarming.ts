@@ -5,7 +5,6 @@ import { scenario } from "@holdfast/testing/vitest"
 
 /** Each seed as a test; prints what they were, and simulated hours for each real second. */
 export const swarm = (name: string, seeds: ReadonlyArray<number>, isTwice: boolean): void => {
-  if (seeds.length === 0) return
   describe(name, () => {
     let [from, simulatedMillis, messages, links, detections] = [0, 0, 0, 0, 0]
     const count = (report: Scenario.Report) => {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Random, Schema } from "effect"
+import * as TestClock from "effect/testing/TestClock"
 import { type Connection, ConnectionError } from "holdfast"
 import {
   begin,
@@ -267,6 +268,27 @@ describe("the backlog", () => {
         yield* until(100)
         assert.strictEqual(behind.outcome(), "succeeded")
         assert.deepStrictEqual(peer.messages(), ["m0", "m1", "m2", "behind"])
+      })
+    )
+  )
+
+  it.effect("lets a sender wait as long as it has patience, and what was not accepted then never goes", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { connection, network } = yield* full("wait", { patience: "5 seconds" })
+        yield* connection.sendAll(numbered(3))
+        const late = yield* begin(connection.send("late"))
+        yield* settle
+        yield* TestClock.adjust("4999 millis")
+        yield* settle
+        assert.strictEqual(late.outcome(), "pending")
+        yield* TestClock.adjust("1 millis")
+        yield* settle
+        assert.strictEqual(late.outcome(), "BacklogExceeded")
+        network.hang(false)
+        const peer = yield* peerOf(yield* network.accept)
+        yield* until(6000)
+        assert.deepStrictEqual(peer.messages(), ["m0", "m1", "m2"])
       })
     )
   )

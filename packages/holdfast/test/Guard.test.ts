@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope } from "effect"
 import { Rpc, RpcClient, RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
 import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
 import { ConnectionError, Guard, type Link } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
 import { settle, unsteady, until } from "./TestTime.ts"
@@ -340,6 +341,24 @@ describe("a guarded write", () => {
       yield* Effect.forkScoped(writer.writeAll(["a", "b"]), { startImmediately: true })
       const { reason } = yield* Effect.flip(writer.write("c"))
       assert.isTrue(reason._tag === "SocketWriteError")
+      const cause = reason._tag === "SocketWriteError" ? reason.cause : undefined
+      assert.isTrue(ConnectionError.isConnectionError(cause) && cause.reason._tag === "BacklogExceeded")
+    })
+  )
+
+  it.effect("beyond the backlog fails when patience is over, not before", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryLink.make()
+      const backlog = { messagesMax: 2, patience: "5 seconds" } as const
+      const link = yield* Guard.make(network.link, { policy: { backlog } })
+      const writer = yield* link.writer
+      yield* Effect.forkScoped(writer.writeAll(["a", "b"]), { startImmediately: true })
+      const third = yield* Effect.forkScoped(Effect.flip(writer.write("c")), { startImmediately: true })
+      yield* TestClock.adjust("4999 millis")
+      yield* settle
+      assert.isUndefined(third.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      const { reason } = yield* Fiber.join(third)
       const cause = reason._tag === "SocketWriteError" ? reason.cause : undefined
       assert.isTrue(ConnectionError.isConnectionError(cause) && cause.reason._tag === "BacklogExceeded")
     })

@@ -6,9 +6,9 @@
  * the programs, not by the library. A session that the other side has lost goes on as a fresh one, and what came back is
  * entered as such; a machine that restarts begins with a memory of its own.
  */
-import { Cause, Deferred, Duration, Effect, Exit, Latch, Layer, Option, Scope } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Latch, Layer, Option, Scope, Stream } from "effect"
 import * as SocketServer from "effect/socket/SocketServer"
-import { type Link, Policy, Session } from "holdfast"
+import { type Link, Policy, Session, type SessionChannel } from "holdfast"
 import type { Ledger, Violation } from "./Ledger.ts"
 import * as SimHost from "./SimHost.ts"
 import type { SimNetwork } from "./SimNetwork.ts"
@@ -24,12 +24,22 @@ export interface Flow {
   readonly taking?: Duration.Input | undefined
 }
 
+/** Channels that each client opens, beside its session's own messages. What goes on one is counted apart. */
+export interface Channels {
+  readonly count: number
+  readonly toServer?: Flow | undefined
+  readonly toClient?: Flow | undefined
+  /** Only so many messages wait for a link; older ones are skipped, and both sides have to count the same. */
+  readonly latest?: number | undefined
+}
+
 /** Who talks how much, under which policies. */
 export interface Conversation {
   /** Default 1. */
   readonly clients?: number | undefined
   readonly toServer?: Flow | undefined
   readonly toClient?: Flow | undefined
+  readonly channels?: Channels | undefined
   /** Of the clients. */
   readonly policy?: Policy.Options | undefined
   /** Default: as the clients. */
@@ -46,7 +56,7 @@ export interface Talk {
 }
 
 /** To whom the programs of a conversation tell what they do, wherever they run. All but `observe` are plain calls. */
-export interface Witness extends Pick<Ledger, "sent" | "taken" | "returned" | "closed"> {
+export interface Witness extends Pick<Ledger, "sent" | "taken" | "returned" | "closed" | "skipped"> {
   readonly violated: (violation: Violation) => void
   /** Is shown each session, under the name of its stream. */
   readonly observe: (stream: string, session: PlainSession) => Effect.Effect<void, never, Scope.Scope>
@@ -67,6 +77,7 @@ export const start = Effect.fnUntraced(function* (
     returned: (stream: string, unsure: ReadonlyArray<number>, unsent: ReadonlyArray<number>) =>
       ledger.returned(stream, unsure, unsent),
     closed: (stream: string) => ledger.closed(stream),
+    skipped: (stream: string, end: "sender" | "receiver", count: number) => ledger.skipped(stream, end, count),
     violated: (violation: Violation) => void violations.push(violation)
   }
   const clients = clientsOf(conversation)
@@ -90,7 +101,10 @@ export const start = Effect.fnUntraced(function* (
       // One that starts again is not done again.
       busy.add(name)
       allDone.closeUnsafe()
-      if (lives > 0) ledger.forgotten(`${name}/${lives}`)
+      const before = `${name}/${lives}`
+      for (const stream of ledger.streams) {
+        if (stream === before || stream.startsWith(`${before}~`)) ledger.forgotten(stream)
+      }
       const host = yield* SimHost.CurrentHost
       const observe = (stream: string, session: PlainSession) =>
         Effect.provideService(SimHost.observe(stream, session), SimHost.CurrentHost, host)
@@ -116,6 +130,9 @@ class Plain extends Session.Service<Plain>()("holdfast/testing/Conversation") {}
 
 type PlainSession = Session.Session<Uint8Array, Uint8Array>
 
+/** A session, or a channel of it. */
+type Talking = Session.Messaging<Uint8Array, Uint8Array>
+
 const port = 7000
 
 /** The server's part, on any `SocketServer`; its streams are `server/1.1` and so on: its life, and which session. */
@@ -133,6 +150,7 @@ export const serverProgram = Effect.fnUntraced(function* (
     yield* Scope.provide(witness.observe(stream, session), scope) // it outlives the handler
     yield* Effect.forkScoped(watchMemory(witness, stream, session, backlog))
     yield* Effect.forkScoped(Effect.ignore(taking(witness, session, toServer)))
+    yield* Effect.forkScoped(Effect.ignore(accepting(conversation, witness, stream, session)))
     yield* sending(witness, stream, session, toClient).pipe(
       Effect.andThen(session.join), // the clients close
       Effect.ensuring(returned(witness, stream, session))
@@ -172,8 +190,10 @@ export const clientProgram = <R>(
       Effect.andThen(isAnew.close)
     )
     yield* Effect.forkScoped(Effect.ignore(Effect.forever(listening)))
+    const opening = yield* Effect.forkScoped(open(conversation, witness, stream, session))
     const talking = Effect.gen(function* () {
       yield* sending(witness, stream, session, toServer)
+      yield* Fiber.await(opening)
       yield* Effect.raceFirst(Deferred.await(hasEnded), session.join)
       yield* Effect.retry(session.flush, { while: ({ reason }) => reason._tag === "SessionLost", times: lossesMax })
     })
@@ -194,8 +214,64 @@ export const clientProgram = <R>(
   )
 }
 
+/** Opens all channels of a client, and talks on each until it is over. One that went down with its session is over. */
+const open = ({ channels }: Conversation, witness: Witness, stream: string, session: PlainSession) =>
+  Effect.forEach(
+    Array.from({ length: channels?.count ?? 0 }, (_, n) => String(n + 1)),
+    (name) =>
+      session
+        .open(name, { backlog: latestOf(channels) })
+        .pipe(
+          Effect.flatMap((channel) =>
+            onChannel(witness, `${stream}~${name}`, channel, channels?.toServer, channels?.toClient)
+          )
+        ),
+    { concurrency: "unbounded", discard: true }
+  ).pipe(Effect.scoped, Effect.ignore)
+
+/** Accepts all channels of a session, and talks on each. */
+const accepting = ({ channels }: Conversation, witness: Witness, stream: string, session: PlainSession) =>
+  Stream.runForEach(session.channels, (incoming) =>
+    Effect.forkScoped(
+      incoming.accept({ backlog: latestOf(channels) }).pipe(
+        Effect.flatMap((channel) =>
+          onChannel(witness, `${stream}~${incoming.name}`, channel, channels?.toClient, channels?.toServer)
+        ),
+        Effect.ignore
+      )
+    )
+  )
+
+/** Says its part on a channel and hears the other one, until both have ended; what was not taken comes back. */
+const onChannel = Effect.fnUntraced(function* (
+  witness: Witness,
+  stream: string,
+  channel: SessionChannel.SessionChannel<Uint8Array, Uint8Array>,
+  saying: Flow = nothing,
+  hearing: Flow = nothing
+) {
+  let from: string | undefined
+  const heard = taking({ taken: (of, number) => witness.taken((from = of), number) }, channel, hearing)
+  const settled = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
+    const { skippedReceived, skippedSent } = yield* channel.state
+    witness.skipped(stream, "sender", skippedSent)
+    if (Exit.isSuccess(exit)) {
+      witness.closed(stream)
+      if (from !== undefined) witness.skipped(from, "receiver", skippedReceived)
+    }
+    yield* returned(witness, stream, channel)
+  })
+  yield* Effect.all([sending(witness, stream, channel, saying), heard], { concurrency: 2 }).pipe(
+    Effect.andThen(channel.join),
+    Effect.onExit(settled)
+  )
+})
+
+const latestOf = (channels: Channels | undefined) =>
+  channels?.latest === undefined ? {} : ({ messagesMax: channels.latest, whenFull: "dropOldest" } as const)
+
 /** Sends everything, and says so. */
-const sending = Effect.fnUntraced(function* (witness: Witness, stream: string, session: PlainSession, flow: Flow) {
+const sending = Effect.fnUntraced(function* (witness: Witness, stream: string, session: Talking, flow: Flow) {
   for (let number = 0; number < flow.messages; number++) {
     witness.sent(stream)
     yield* session.send(messageOf(stream, number, flow.bytes ?? bytesDefault)).pipe(
@@ -210,7 +286,7 @@ const sending = Effect.fnUntraced(function* (witness: Witness, stream: string, s
   yield* session.end
 })
 
-const taking = (witness: Witness, session: PlainSession, { taking = 0 }: Flow) =>
+const taking = (witness: Pick<Witness, "taken">, session: Talking, { taking = 0 }: Flow) =>
   session.handle((message) =>
     Effect.andThen(
       Duration.toMillis(Duration.fromInputUnsafe(taking)) === 0 ? Effect.void : Effect.sleep(taking),
@@ -218,7 +294,7 @@ const taking = (witness: Witness, session: PlainSession, { taking = 0 }: Flow) =
     )
   )
 
-const returned = (witness: Witness, stream: string, session: PlainSession) =>
+const returned = (witness: Witness, stream: string, session: Talking) =>
   Effect.ignore(
     Effect.map(session.leftovers, ({ fateUnknown, notSent }) =>
       witness.returned(stream, fateUnknown.map(numberOf), notSent.map(numberOf))

@@ -15,6 +15,8 @@ interface Account {
   readonly taken: Array<number>
   readonly unsure: Set<number>
   readonly unsent: Set<number>
+  /** How many messages were never sent, as both ends count; `undefined` where an end did not come to count. */
+  skipped: { sender: number | undefined; receiver: number | undefined }
   isForgotten: boolean
   isClosed: boolean
 }
@@ -38,6 +40,11 @@ export class Ledger {
     const account = this.account(stream)
     for (const number of unsure) account.unsure.add(number)
     for (const number of unsent) account.unsent.add(number)
+  }
+
+  /** So many messages were skipped before they were handed to a link, as one end counts. */
+  skipped(stream: string, end: "sender" | "receiver", count: number): void {
+    this.account(stream).skipped[end] = count
   }
 
   /** The memory of one end is gone, so messages may be missing, and nobody could say which. */
@@ -77,6 +84,7 @@ export class Ledger {
       taken: [],
       unsure: new Set(),
       unsent: new Set(),
+      skipped: { sender: undefined, receiver: undefined },
       isForgotten: false,
       isClosed: false
     }
@@ -86,7 +94,7 @@ export class Ledger {
 }
 
 const complaints = (stream: string, account: Account): ReadonlyArray<Violation> => {
-  const { isClosed, isForgotten, sent, taken, unsent, unsure } = account
+  const { isClosed, isForgotten, sent, skipped, taken, unsent, unsure } = account
   const found: Array<Violation> = []
   const complain = (rule: string, text: string) => found.push({ rule, text: `${stream}: ${text}` })
   const seen = new Set<number>()
@@ -103,8 +111,12 @@ const complaints = (stream: string, account: Account): ReadonlyArray<Violation> 
   for (let number = 0; number < sent; number++) {
     if (!seen.has(number) && !unsure.has(number) && !unsent.has(number)) missing.push(number)
   }
-  if (missing.length > 0 && !isForgotten) complain("nothing lost", `lost without a word: ${ranges(missing)}`)
-  if (missing.length > 0 && isClosed) complain("close", `closed in good order, and not taken: ${ranges(missing)}`)
+  const { receiver, sender = receiver ?? 0 } = skipped
+  if (missing.length > sender && !isForgotten) complain("nothing lost", `lost without a word: ${ranges(missing)}`)
+  if (missing.length > sender && isClosed) complain("close", `closed in good order, and not taken: ${ranges(missing)}`)
+  if (receiver !== undefined && (receiver !== sender || (isClosed && missing.length !== sender))) {
+    complain("skipped", `${missing.length} are missing, ${sender} were skipped, and the receiver counts ${receiver}`)
+  }
   return found
 }
 

@@ -34,6 +34,7 @@ export const render = (transcript: ReadonlyArray<Entry>, options: Options = {}):
     `<svg xmlns="http://www.w3.org/2000/svg" width="${frame.width}" height="${bottom + axisHeight}" font-family="sans-serif" font-size="11">`,
     `<rect width="100%" height="100%" fill="white"/>`,
     `<text x="${left}" y="16" font-size="14" font-weight="bold">${escape(options.title ?? "")}</text>`,
+    ...legend(frame),
     ...faults.draw(bottom),
     ...drawn,
     ...axis(frame, bottom),
@@ -149,11 +150,12 @@ const barsOf = (host: string, all: ReadonlyArray<Entry>, frame: Frame) => {
 const bar = ({ fact, from, to }: Stretch, frame: Frame, y: number): ReadonlyArray<string> => {
   const [x1, x2] = [x(frame, from), x(frame, to)]
   if (x2 - x1 < 0.2) return []
-  const words = `${fact.what} ${fact.session}`
-  const label = [words, fact.what].find((text) => text.length * glyphWidth < x2 - x1)
+  const state = fact.what === "Up" && fact.text.includes(stalled) ? "Stalled" : fact.what
+  const words = `${state} ${fact.session}`
+  const label = [words, state].find((text) => text.length * barGlyphWidth < x2 - x1)
   const title = `<title>${escape(`${fact.session}: ${fact.what} ${fact.text}`)}</title>`
   return [
-    `<rect x="${x1}" y="${y}" width="${round(x2 - x1)}" height="${barHeight - 2}" fill="${colours[fact.what]}">${title}</rect>`,
+    `<rect x="${x1}" y="${y}" width="${round(x2 - x1)}" height="${barHeight - 2}" fill="${colours[state]}">${title}</rect>`,
     ...(label === undefined ? [] : [`<text x="${x1 + 3}" y="${y + 12}">${escape(label)}</text>`])
   ]
 }
@@ -192,19 +194,36 @@ const marks = (host: string, shown: ReadonlyArray<Entry>, frame: Frame, y: numbe
     if (entry._tag !== "Session" || entry.host !== host) return []
     const at = x(frame, entry.at)
     if (entry.what === "Asked")
-      return [`<circle cx="${at}" cy="${y}" r="2.5" fill="#e90"><title>${escape(entry.text)}</title></circle>`]
+      return [`<circle cx="${at}" cy="${y - 7}" r="2.5" fill="#e90"><title>${escape(entry.text)}</title></circle>`]
     if (entry.what !== "Ended" && entry.what !== "Lost" && entry.what !== "Closed") return []
-    const colour = entry.what === "Closed" ? "#3a3" : "#c00"
+    const colour = entry.what === "Closed" ? "#3a3" : agreed.has(entry.reason ?? "") ? "#777" : "#c00"
     const words = `${entry.reason ?? entry.what}: ${entry.text}`
-    const row = rowEnds.findIndex((end) => end < at)
+    const short = words.length > wordsMax ? `${words.slice(0, wordsMax)}…` : words
+    const length = short.length * glyphWidth
+    const isAtEdge = at + length > frame.width
+    const row = rowEnds.findIndex((end) => end < (isAtEdge ? at - length : at))
     const mark = `<path d="M${at} ${y - 4} l4 8 h-8 z" fill="${colour}"><title>${escape(words)}</title></path>`
     if (row < 0) return [mark]
-    const short = words.length > wordsMax ? `${words.slice(0, wordsMax)}…` : words
-    rowEnds[row] = at + short.length * glyphWidth + 10
-    const isAtEdge = at + short.length * glyphWidth > frame.width
+    rowEnds[row] = isAtEdge ? at : at + length + 10
     const place = isAtEdge ? `x="${at - 6}" text-anchor="end"` : `x="${at + 6}"`
     return [mark, `<text ${place} y="${y + 5 + row * 12}" fill="${colour}" font-size="10">${escape(short)}</text>`]
   })
+}
+
+// ---- what is what
+
+/** How the marks are to be read, in the upper right corner. */
+const legend = ({ width }: Frame): ReadonlyArray<string> => {
+  const words: ReadonlyArray<readonly [mark: string, colour: string, text: string]> = [
+    ["▮", "#48c", "data"],
+    ["|", "#555", "heartbeat, acknowledgement"],
+    ["|", "#d00", "lost"],
+    ["●", "#e90", "asked"],
+    ["▲", "#c00", "link ended"],
+    ["■", "#d33", "fault"]
+  ]
+  const spans = words.map(([mark, colour, text]) => `<tspan fill="${colour}">${mark}</tspan> ${text}`)
+  return [`<text x="${width - right}" y="16" text-anchor="end" fill="#666">${spans.join("   ")}</text>`]
 }
 
 // ---- time
@@ -237,11 +256,16 @@ const colours: Readonly<Record<string, string>> = {
   Connecting: "#fd8",
   Handshaking: "#fb4",
   Up: "#8d8",
+  Stalled: "#cc5",
   Waiting: "#ccc",
   Closing: "#9cf",
   Closed: "#eee"
 }
 const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 3e4, 6e4, 12e4, 3e5, 6e5, 12e5, 18e5, 36e5]
 const gone: ReadonlySet<string> = new Set(["crashed", "killed", "stopped"])
+/** As a session that is up tells it. */
+const stalled = "stalled"
+/** Ends that both sides wanted. */
+const agreed: ReadonlySet<string> = new Set(["Closed", "EndedByPeer"])
 const [left, right, headHeight, rowHeight, barHeight, trafficHeight, axisHeight] = [80, 20, 26, 15, 18, 98, 24]
-const [bandHeight, tickBytesMax, glyphWidth, markRows, wordsMax] = [28, 40, 6, 4, 90]
+const [bandHeight, tickBytesMax, glyphWidth, barGlyphWidth, markRows, wordsMax] = [28, 40, 6, 7, 4, 90]

@@ -19,7 +19,8 @@ export const scenarioOf = (seed: number | string): Scenario => {
     toServer: flowOf(prng),
     toClient: flowOf(prng),
     policy: policyOf(prng),
-    limits: { windowBytes: prng.pick([4096, 65_536, 1_048_576]), resumeWindow: prng.pick(["20 seconds", "2 minutes"]) }
+    limits: { windowBytes: prng.pick([4096, 65_536, 1_048_576]), resumeWindow: prng.pick(["20 seconds", "2 minutes"]) },
+    ...channelsOf(new Prng(seed, "channels"))
   }
   const names = clients === 1 ? ["client"] : Array.from({ length: clients }, (_, n) => `client-${n + 1}`)
   const timeline = Array.from({ length: prng.int(0, faultsMax) }, () => timedOf(prng, prng.pick(names)))
@@ -41,6 +42,20 @@ const flowOf = (prng: Prng): Flow => {
     bytes: prng.pick([30, 200, 3000, 40_000]),
     every: Math.floor(lastsMillis / Math.max(1, messages)),
     taking: prng.pick([0, 0, 0, 10, 300])
+  }
+}
+
+/** Every other scenario has channels beside the sessions' own messages, some of them with less credit than they want. */
+const channelsOf = (prng: Prng): Pick<Conversation, "channels"> => {
+  if (prng.pick([true, false])) return {}
+  const latest = prng.pick([Infinity, Infinity, 2])
+  return {
+    channels: {
+      count: prng.pick([1, 3, 12]),
+      toServer: flowOf(prng),
+      toClient: flowOf(prng),
+      ...(latest === Infinity ? {} : { latest })
+    }
   }
 }
 

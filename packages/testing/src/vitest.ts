@@ -77,7 +77,7 @@ const attempt = <A>(name: string, seed: number | string, transcript: ReadonlyArr
     Fs.writeFileSync(`${file}.txt`, renderTranscript(transcript))
     Fs.writeFileSync(`${file}.svg`, renderPicture(transcript, { title: `${name} (seed ${seed})` }))
     const { testPath = "" } = expect.getState()
-    const again = `SEED=${seed} npx vitest run ${Path.relative(process.cwd(), testPath)} -t ${JSON.stringify(name)}`
+    const again = `SEED=${seed} npx vitest run ${Path.relative(process.cwd(), testPath)} -t ${pattern(name)}`
     const text = error instanceof Error ? error.message : String(error)
     return new Error(`${text}\n\ntranscript: ${file}.txt\npicture:    ${file}.svg\nrepeat:     ${again}`, {
       cause: error
@@ -91,6 +91,9 @@ const attempt = <A>(name: string, seed: number | string, transcript: ReadonlyArr
     throw explain(error)
   }
 }
+
+/** A name as a pattern of vitest's and as a word of a shell's. */
+const pattern = (name: string): string => `'${name.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&").replaceAll("'", "'\\''")}'`
 
 const firstDifference = (one: ReadonlyArray<Entry>, other: ReadonlyArray<Entry>): string | undefined => {
   if (one === other) return undefined

@@ -1,9 +1,13 @@
 // The examples of real servers as the tests use them: with a small patience, and with what becomes of their links.
 import { Effect, Schedule, Stream } from "effect"
 import type { Connection } from "holdfast"
-import { spawn } from "node:child_process"
+import * as ChildProcess from "node:child_process"
 import * as Path from "node:path"
 import { root } from "../../Tool.ts"
+import { spawn } from "./Child.ts"
+import * as Namespace from "./Namespace.ts"
+import type * as Watcher from "./roles/watcher.ts"
+import * as Server from "./Server.ts"
 
 const twice = (delay: "1 second") => Schedule.spaced(delay).pipe(Schedule.upTo({ times: 2 }))
 
@@ -42,12 +46,27 @@ export const collected = Effect.fnUntraced(function* <A, E>(stream: Stream.Strea
 export const eventually = (isSo: () => boolean) =>
   Effect.asVoid(Effect.repeat(Effect.sleep("10 millis"), { until: isSo }))
 
+/** An example over a cable that is cut and healed: it notices, and works again when the cable does. */
+export const survivesCut = Effect.fnUntraced(function* (protocol: "nats" | "mqtt", kind: Server.Kind) {
+  const cable = yield* Namespace.cable
+  const { host, port } = yield* Server.start(kind, { inside: cable.right })
+  const watches = [{ row: "cut", protocol, host, port, isHurried: true }]
+  const watcher = yield* spawn<Watcher.Fact>("watcher", { watches } satisfies Watcher.Argument, cable.left)
+  yield* watcher.fact("Working")
+  yield* cable.cut("both")
+  const { at, how } = yield* watcher.fact("Noticed")
+  yield* Effect.sleep("1 second")
+  yield* cable.heal
+  yield* watcher.fact("Working", (fact) => fact.at > at)
+  return how
+})
+
 /** Runs the program of an example until the scope closes, and gives what it has printed so far. */
 export const running = (example: string, ...args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const main = Path.join(root, "examples", example, "main.ts")
-      const child = spawn(process.execPath, ["--conditions=source", main, ...args], {
+      const child = ChildProcess.spawn(process.execPath, ["--conditions=source", main, ...args], {
         stdio: ["ignore", "pipe", "pipe"]
       })
       let printed = ""

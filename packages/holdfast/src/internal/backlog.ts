@@ -3,9 +3,10 @@
  * known, and what was given back and waits for its owner. All of it counts against `policy.backlog`. Plain calls; whoever
  * waits for room is kept as a callback that is called once.
  */
-import { Effect } from "effect"
+import { type Duration, Effect } from "effect"
 import type { FateUnknown, WhenFull } from "../Connection.ts"
 import { BacklogExceeded, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
+import * as Patience from "../Patience.ts"
 import type { Backlog as Limits } from "../Policy.ts"
 
 /** A message of ours. */
@@ -96,6 +97,17 @@ export class Backlog<Send> {
 
   /** Accepts messages in order, and waits where there is no room. Interrupting it withdraws those that wait. */
   accept(items: ReadonlyArray<Item<Send>>): Effect.Effect<void, ConnectionError> {
+    return Effect.suspend(() => {
+      const { patience, whenFull } = this.options.limits()
+      const isPrompt = this.sending.length === 0 && this.hasRoom(items.length, sizeOf(items))
+      const waiting = this.acceptOrWait(items)
+      if (isPrompt || whenFull !== "wait" || patience === "Infinity") return waiting
+      const onOver = ({ missingFor }: Patience.Evidence) => this.full(items, missingFor)
+      return Patience.within({ patience, onOver })(waiting)
+    })
+  }
+
+  private acceptOrWait(items: ReadonlyArray<Item<Send>>): Effect.Effect<void, ConnectionError> {
     return Effect.callback<void, ConnectionError>((resume) => {
       if (this.refusing !== undefined) return resume(Effect.fail(this.refusing))
       const sending: Sending<Send> = { items, next: 0, resume }
@@ -272,10 +284,19 @@ export class Backlog<Send> {
     return this.messages + moreMessages <= messagesMax && this.bytes + moreBytes <= bytesMax
   }
 
-  private full(items: ReadonlyArray<Item<Send>>): ConnectionError {
+  private full(items: ReadonlyArray<Item<Send>>, waitedFor?: Duration.Duration): ConnectionError {
     const { bytesMax, messagesMax } = this.options.limits()
     const messages = this.messages + items.length
-    return connectionError(new BacklogExceeded({ messages, bytes: this.bytes + sizeOf(items), messagesMax, bytesMax }))
+    const bytes = this.bytes + sizeOf(items)
+    return connectionError(
+      new BacklogExceeded({
+        messages,
+        bytes,
+        messagesMax,
+        bytesMax,
+        ...(waitedFor === undefined ? {} : { waitedFor })
+      })
+    )
   }
 }
 

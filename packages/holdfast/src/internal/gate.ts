@@ -2,9 +2,10 @@
  * Bounds what is under way at once, and lets whoever comes when it is full wait in order, or fails it. Keeps nothing
  * itself: what waits is what the callers hold.
  */
-import { Effect } from "effect"
+import { type Duration, Effect } from "effect"
 import * as Socket from "effect/socket/Socket"
 import * as ConnectionError from "../ConnectionError.ts"
+import * as Patience from "../Patience.ts"
 import type { Backlog } from "../Policy.ts"
 
 export interface Gate {
@@ -23,7 +24,7 @@ interface Entry {
   enter: (() => void) | undefined
 }
 
-export const makeGate = ({ bytesMax, messagesMax, whenFull }: Backlog): Gate => {
+export const makeGate = ({ bytesMax, messagesMax, patience, whenFull }: Backlog): Gate => {
   let messages = 0
   let bytes = 0
   let waiting: Array<Entry> = []
@@ -58,12 +59,18 @@ export const makeGate = ({ bytesMax, messagesMax, whenFull }: Backlog): Gate => 
       waiting.push(entry)
     })
 
-  const full = (entry: Entry) => {
+  const patiently = (waiting: Effect.Effect<void>, entry: Entry): Effect.Effect<void, Socket.SocketError> =>
+    patience === "Infinity"
+      ? waiting
+      : Patience.within({ patience, onOver: ({ missingFor }) => full(entry, missingFor) })(waiting)
+
+  const full = (entry: Entry, waitedFor?: Duration.Duration) => {
     const reason = new ConnectionError.BacklogExceeded({
       messages: messages + entry.count,
       bytes: bytes + entry.bytes,
       messagesMax,
-      bytesMax
+      bytesMax,
+      ...(waitedFor === undefined ? {} : { waitedFor })
     })
     return new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: ConnectionError.make(reason) }) })
   }
@@ -75,7 +82,7 @@ export const makeGate = ({ bytesMax, messagesMax, whenFull }: Backlog): Gate => 
         if (waiting.length === 0 && hasRoom(entry)) enter(entry)
         else if (whenFull === "fail") return Effect.fail(full(entry))
         return Effect.ensuring(
-          restore(entry.isInside ? write : Effect.andThen(wait(entry), write)),
+          restore(entry.isInside ? write : Effect.andThen(patiently(wait(entry), entry), write)),
           Effect.sync(() => leave(entry))
         )
       })

@@ -74,6 +74,7 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
         Effect.tapError(() => link.destroy) // before its fibers are waited for
       )
 
+    /** An incarnation whose end is told with the times that it took. */
     const life = Effect.suspend(() => {
       const before = incarnation
       return Supervisor.incarnation(open, use).pipe(

@@ -32,6 +32,12 @@ export type Fact =
       readonly unsure: ReadonlyArray<number>
       readonly unsent: ReadonlyArray<number>
     }
+  | {
+      readonly _tag: "Skipped"
+      readonly stream: string
+      readonly end: "sender" | "receiver"
+      readonly count: number
+    }
   | { readonly _tag: "Violated"; readonly violation: Ledger.Violation }
   | {
       readonly _tag: "Happened"
@@ -55,6 +61,7 @@ const witness: Conversation.Witness = {
   taken: (stream, number) => report({ _tag: "Taken", stream, number }),
   returned: (stream, unsure, unsent) => report({ _tag: "Returned", stream, unsure, unsent }),
   closed: (stream) => report({ _tag: "Closed", stream }),
+  skipped: (stream, end, count) => report({ _tag: "Skipped", stream, end, count }),
   violated: (violation) => report({ _tag: "Violated", violation }),
   observe: (_, session) =>
     session.events.pipe(

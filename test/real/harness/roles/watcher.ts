@@ -10,6 +10,7 @@ import { layer as natsLayer, Nats } from "../../../../examples/04-nats/nats.ts"
 import { Redis } from "../../../../examples/05-redis/redis.ts"
 import { Mqtt } from "../../../../examples/06-mqtt/mqtt.ts"
 import { layer as readingsLayer, Reading, Readings } from "../../../../examples/07-lines-without-ping/readings.ts"
+import { policy } from "../Example.ts"
 import * as Role from "../Role.ts"
 
 export type Protocol = "nats" | "redis" | "mqtt" | "lines"
@@ -21,6 +22,8 @@ export interface Argument {
     readonly protocol: Protocol
     readonly host: string
     readonly port: number
+    /** Only ours, of NATS or MQTT, with a small patience instead of the defaults. */
+    readonly isHurried?: boolean | undefined
   }>
 }
 
@@ -37,6 +40,7 @@ export type Fact =
 interface Told {
   readonly host: string
   readonly port: number
+  readonly policy?: Connection.PolicyOptions | undefined
   readonly working: () => void
   readonly noticed: (how: string) => void
 }
@@ -70,11 +74,11 @@ const ours = <R, E, E2>(
 
 const holdfast: { readonly [P in Protocol]: (told: Told) => Effect.Effect<unknown, unknown> } = {
   nats: (told) => {
-    const { host, port } = told
+    const { host, policy, port } = told
     const say = Nats.use((nats) => nats.send({ _tag: "Publish", subject: "ours", text: "word" }))
     const hear = Effect.flatMap(Nats, (nats) => Stream.runForEach(nats.messages, () => Effect.sync(told.working)))
-    return ours(told, Nats, say, hear).pipe(
-      Effect.provide(natsLayer({ servers: [{ host, port, plaintext: true }], subjects: ["ours"] }))
+    return ours({ ...told, working: () => undefined }, Nats, say, hear).pipe(
+      Effect.provide(natsLayer({ servers: [{ host, port, plaintext: true }], subjects: ["ours"], policy }))
     )
   },
   redis: (told) =>
@@ -91,7 +95,14 @@ const holdfast: { readonly [P in Protocol]: (told: Told) => Effect.Effect<unknow
       Effect.flatMap(Mqtt, ({ published }) => Stream.runForEach(published, () => Effect.void))
     ).pipe(
       Effect.provide(
-        Mqtt.layer({ host: told.host, port: told.port, plaintext: true, clientId: "ours", topics: ["ours"] })
+        Mqtt.layer({
+          host: told.host,
+          port: told.port,
+          plaintext: true,
+          clientId: "ours",
+          topics: ["ours"],
+          policy: told.policy
+        })
       )
     ),
   lines: (told) =>
@@ -149,12 +160,13 @@ const others: { readonly [P in Protocol]: (told: Told) => Promise<void> } = {
 
 const { watches } = Role.argument as Argument
 
-for (const { host, port, protocol, row } of watches) {
+for (const { host, isHurried, port, protocol, row } of watches) {
   const toldOf = (client: Who["client"]): Told => {
     let isWorking = false
     return {
       host,
       port,
+      policy: isHurried === true ? policy : undefined,
       working: () => {
         if (!isWorking) Role.report({ _tag: "Working", row, client } satisfies Fact)
         isWorking = true
@@ -166,5 +178,6 @@ for (const { host, port, protocol, row } of watches) {
     }
   }
   Effect.runFork(holdfast[protocol](toldOf("holdfast")))
+  if (isHurried === true) continue
   void others[protocol](toldOf("other")).catch((error: unknown) => toldOf("other").noticed(textOf(error)))
 }
