@@ -19,7 +19,10 @@ import * as Presets from "./Presets.ts"
 
 export type { Evidence, Patience } from "./Patience.ts"
 
-/** How much may wait to be acknowledged, and what a sender meets when that is reached. */
+/**
+ * How much may wait to be acknowledged, and what a sender meets when that is reached. Each channel of a session has a
+ * backlog of its own, of this size unless it is opened with another.
+ */
 export interface Backlog {
   /** Messages. Default 65,536: enough for small messages to fill a long fat link. */
   readonly messagesMax: number

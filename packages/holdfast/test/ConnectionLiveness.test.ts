@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option, Schedule, Stream } from "effect"
-import { ConnectionError, Presets } from "holdfast"
+import { ConnectionError, type Link, Presets } from "holdfast"
 import {
   collected,
   connected,
@@ -205,8 +205,9 @@ describe("our own slow consumer", () => {
   const readAheadBytesMax = 10_000
   const line = "x".repeat(999) // and a line break
 
-  const slow = Effect.fnUntraced(function* () {
+  const slow = Effect.fnUntraced(function* (progress?: () => Link.Progress) {
     const setup = yield* connected({
+      progress,
       readAheadBytesMax,
       network: { capacityBytes: 1000 },
       policy: { stalledLimit: "Infinity" }
@@ -265,6 +266,35 @@ describe("our own slow consumer", () => {
       })
     )
   )
+
+  for (const unanswered of [2, 1]) {
+    const how = unanswered === 2 ? "does not hide a peer that died from" : "is not taken for a dead peer by"
+    it.effect(`${how} the kernel's figures: something of ours is outstanding, and ${unanswered} unanswered`, () =>
+      inScope(
+        Effect.gen(function* () {
+          let sentBytes = 0
+          const { connection, ends, network } = yield* slow(() => ({
+            source: "kernel",
+            queuedBytes: 0,
+            unacknowledgedBytes: sentBytes,
+            acknowledgedBytes: 1,
+            acknowledgedAgoMillis: 3_600_000,
+            unanswered: sentBytes === 0 ? 0 : unanswered
+          }))
+          network.wire().blackhole(true)
+          yield* until(3_600_000)
+          sentBytes = 5
+          yield* connection.send("hello")
+          yield* until(3_609_999)
+          assert.deepStrictEqual(ends(), [])
+          yield* until(3_610_000)
+          const isDead = unanswered === 2
+          assert.deepStrictEqual(ends(), isDead ? [[3_610_000, "WriteStuck"]] : [])
+          if (!isDead) assert.isTrue(Option.isSome((yield* upOf(connection)).stalledSince))
+        })
+      )
+    )
+  }
 
   it.effect("does not stop what we send, nor make the peer stuck that waits for us", () =>
     inScope(

@@ -79,14 +79,21 @@ export const peerOf = (
 type Extra = Omit<Partial<Connection.Options<string, string, never, never>>, "link"> & {
   readonly network?: MemoryLink.Options
   readonly mute?: boolean
+  /** What the links can tell. */
+  readonly progress?: Link.Link["progress"]
 }
 
 /** A connection that dials; who answers is up to the test. */
-export const dialling = Effect.fnUntraced(function* ({ mute = false, network: wires, ...options }: Extra = {}) {
+export const dialling = Effect.fnUntraced(function* ({
+  mute = false,
+  network: wires,
+  progress,
+  ...options
+}: Extra = {}) {
   const network = yield* MemoryLink.make(wires)
   const make = mute ? Mute.make : Spoken.make
   const connection = yield* make({
-    link: Effect.succeed(network.link),
+    link: Effect.succeed(progress === undefined ? network.link : { ...network.link, progress }),
     fateUnknown: "sendAgain",
     ...options,
     policy: { ...steady, ...options.policy }

@@ -9,6 +9,7 @@ import {
   type Ends,
   inScope,
   large,
+  now,
   numbered,
   pair,
   type PairOptions,
@@ -356,6 +357,59 @@ describe("Channels of a session", () => {
         yield* ours.sendAll(numbered(30))
         yield* flowing(ends.client.close)
         assert.deepStrictEqual(received, numbered(30).map(text))
+      })
+    )
+  )
+})
+
+describe("A window", () => {
+  /** How long it takes, in milliseconds, until 4 MB were taken over a way of 50 ms. */
+  const lasting = (windowBytesMax: number) =>
+    Effect.gen(function* () {
+      const ends = yield* pair({
+        network: { latency: "50 millis", capacityBytes: 10_000_000 },
+        server: { limits: { windowBytes: 65_536, channelWindowBytes: 65_536, windowBytesMax } }
+      })
+      yield* flowing(Effect.sleep("1 second"))
+      const scope = yield* Effect.scope
+      const own = Stream.runDrain(ends.theirs.messages)
+      yield* Effect.forkIn(own, scope)
+      const since = yield* now
+      yield* flowing(
+        Effect.andThen(ends.client.sendAll(Array.from({ length: 400 }, () => large(10_000))), ends.client.flush)
+      )
+      return (yield* now) - since
+    })
+
+  it.effect("grows with what is taken in a round trip, up to its bound", () =>
+    Effect.gen(function* () {
+      const fixed = yield* inScope(lasting(65_536))
+      const growing = yield* inScope(lasting(4_194_304))
+      assert.isAbove(fixed, (4_000_000 / 65_536) * 100)
+      assert.isBelow(growing, fixed / 2)
+    })
+  )
+
+  it.effect("that has grown holds no more than the session allows, and the reserve of others is left alone", () =>
+    inScope(
+      Effect.gen(function* () {
+        const limits = { channelWindowBytes: 10_000, windowBytesMax: 1_000_000, growthBytesMax: 50_000 }
+        const ends = yield* pair({ ...patient, server: { ...patient.server, limits } })
+        const grown = yield* Effect.forEach(["one", "two", "three"], (name) => channel(ends, name))
+        for (const { ours, theirs } of grown) {
+          const { fiber } = yield* collect(theirs)
+          yield* ours.sendAll(Array.from({ length: 300 }, () => large(1000)))
+          yield* flowing(ours.flush)
+          yield* Fiber.interrupt(fiber)
+        }
+        const fresh = yield* channel(ends, "fresh")
+        for (const { ours } of [...grown, fresh]) yield* ours.sendAll(Array.from({ length: 300 }, () => large(1000)))
+        yield* flowing(Effect.sleep("1 minute"), "1 second")
+        const held = yield* Effect.forEach([...grown, fresh], ({ theirs }) => theirs.state)
+        const total = held.reduce((sum, { untakenBytes }) => sum + untakenBytes, 0)
+        assert.isAtMost(total, 4 * 10_000 + 50_000)
+        assert.isAbove(total, 4 * 9000 + 49_000)
+        assert.isAtLeast(held[3]!.untakenBytes, 9000)
       })
     )
   )

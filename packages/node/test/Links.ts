@@ -85,6 +85,7 @@ const memory: Kind = {
       link: Effect.sync(() => network.newLink()),
       relay: {
         dials: () => network.wires.length,
+        open: () => network.wires.filter((wire) => wire.isOpen()).length,
         cut: all((wire) => wire.cut()),
         close: all((wire) => {
           wire.close("client")

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeLink, type Plaintext } from "@holdfast/node"
 import * as Plain from "./Plain.ts"
+import * as Relay from "./Relay.ts"
 
 const chunk = Plain.chunk
 
@@ -168,6 +169,21 @@ describe("the reader's scope", () => {
       yield* Fiber.interrupt(dialling)
       peer.connections[0]!.socket.resume()
       yield* Plain.until(() => peer.connections[0]!.ended !== undefined)
+    })
+  )
+
+  it.live("may be acquired again after it has closed: a dial that is interrupted then is closed as well", () =>
+    Effect.gen(function* () {
+      const peer = yield* Plain.listenTls
+      const relay = yield* Relay.listen({ port: 0, host: "127.0.0.1" }, { port: peer.port, host: "127.0.0.1" })
+      const link = yield* NodeLink.tls({ host: "127.0.0.1", port: relay.port, ca: Plain.identity.cert })
+      yield* Effect.scoped(link.reader)
+      yield* Plain.until(() => relay.open() === 0)
+      relay.ignore(1)
+      const again = yield* Effect.forkChild(Effect.scoped(link.reader))
+      yield* Plain.until(() => relay.dials() === 2)
+      yield* Fiber.interrupt(again)
+      yield* Plain.until(() => relay.open() === 0)
     })
   )
 

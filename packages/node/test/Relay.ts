@@ -5,6 +5,8 @@ import * as Net from "node:net"
 export interface Relay {
   /** How many connections were dialled so far. */
   readonly dials: () => number
+  /** How many of them a client still holds open. */
+  readonly open: () => number
   /** Resets both sides of every connection; a unix socket is closed. */
   readonly cut: () => void
   /** Ends both directions of every connection in good order, although neither side has asked for it. */
@@ -26,9 +28,12 @@ export const listen = (
     const pairs = new Set<readonly [Net.Socket, Net.Socket]>()
     const ignored = new Set<Net.Socket>()
     let dials = 0
+    let open = 0
     let ignoring = 0
     const server = Net.createServer({ allowHalfOpen: true }, (client) => {
       dials++
+      open++
+      client.once("close", () => open--)
       client.on("error", () => {})
       if (ignoring > 0) {
         ignoring--
@@ -62,6 +67,7 @@ export const listen = (
     return {
       port: typeof address === "object" && address !== null ? address.port : 0,
       dials: () => dials,
+      open: () => open,
       cut: all(reset),
       close: all((socket) => socket.end()),
       swallow: all((socket) => {
@@ -77,7 +83,8 @@ export const listen = (
     }
   })
 
+/** Node keeps the handle of a socket for ever that is reset while its end is on the way. */
 const reset = (socket: Net.Socket): void => {
-  if (socket.remoteFamily === undefined) socket.destroy()
+  if (socket.remoteFamily === undefined || socket.writableEnded) socket.destroy()
   else socket.resetAndDestroy()
 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { NodeLink } from "@holdfast/node"
+import { NodeLink, NodeListener } from "@holdfast/node"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import type * as Socket from "effect/socket/Socket"
 import * as TestClock from "effect/testing/TestClock"
@@ -7,6 +7,7 @@ import { Link } from "holdfast"
 import type * as Net from "node:net"
 import * as Plain from "./Plain.ts"
 import * as PlainWebSocket from "./PlainWebSocket.ts"
+import * as Relay from "./Relay.ts"
 
 const chunk = Plain.chunk
 
@@ -314,6 +315,26 @@ describe("the reader's scope", () => {
       seen.socket.resume()
       yield* Plain.until(() => seen.ended !== undefined)
       assert.include(Plain.reset, seen.ended)
+    })
+  )
+
+  it.live("may be acquired again after it has closed: a dial that is interrupted then is closed as well", () =>
+    Effect.gen(function* () {
+      const server = yield* NodeListener.makeWebSocket({ port: 0, tls: Plain.identity })
+      yield* Effect.forkScoped(server.run((socket) => Effect.andThen(socket.reader, Effect.never)))
+      const to = { port: Plain.portOf(server), host: "127.0.0.1" }
+      const relay = yield* Relay.listen({ port: 0, host: "127.0.0.1" }, to)
+      const link = yield* NodeLink.webSocket({
+        url: `wss://localhost:${relay.port}`,
+        tls: { ca: Plain.identity.cert }
+      })
+      yield* Effect.scoped(link.reader)
+      yield* Plain.until(() => relay.open() === 0)
+      relay.ignore(1)
+      const again = yield* Effect.forkChild(Effect.scoped(link.reader))
+      yield* Plain.until(() => relay.dials() === 2)
+      yield* Fiber.interrupt(again)
+      yield* Plain.until(() => relay.open() === 0)
     })
   )
 

@@ -223,6 +223,7 @@ describe("the links of a listener for WebSockets", () => {
         const { pull } = yield* client.reader
         const link = yield* Queue.take(links)
         assert.strictEqual(link.peer, "127.0.0.1")
+        yield* Plain.until(() => link.progress().source === (process.platform === "linux" ? "kernel" : "node"))
         yield* Plain.fill(link)
         assert.isAtLeast(link.progress().queuedBytes, 10_000_000)
         yield* link.destroy

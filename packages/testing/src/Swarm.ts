@@ -102,6 +102,7 @@ const timedOf = (prng: Prng, client: string): Fault.Timed => {
     () => Fault.at(at, Fault.slowReader(from, prng.pick([0, 2000, 20_000])), lasting),
     () => Fault.at(at, Fault.rateLimit(from, to, prng.pick([2000, 50_000])), lasting),
     () => Fault.at(at, Fault.latency(client, "server", prng.pick([100, 1000, 3000]), prng.pick([0, 500])), lasting),
+    () => Fault.at(at, Fault.unreachable(from, to), lasting),
     () => Fault.at(at, Fault.synOnly(from, to), lasting),
     () => Fault.at(at, Fault.lostWindowUpdates(from, to), lasting),
     () => Fault.at(at, Fault.mtuBlackhole(from, to, prng.pick([0, 500, 1400])), lasting)

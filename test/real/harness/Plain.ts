@@ -92,3 +92,7 @@ export const listen = (
 /** Waits until `condition` holds; the test's own timeout bounds it. */
 export const until = (condition: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => (condition() ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), until(condition))))
+
+/** Tries again until it gives true; the test's own timeout bounds it. */
+export const untilSucceeds = <R>(attempt: Effect.Effect<boolean, never, R>): Effect.Effect<void, never, R> =>
+  Effect.asVoid(Effect.repeat(attempt, { until: (succeeded) => succeeded }))

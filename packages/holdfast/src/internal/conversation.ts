@@ -79,6 +79,8 @@ export class Conversation {
   readonly mayOpen = Latch.makeUnsafe(false)
 
   private readonly options: Options
+  /** Flows on which somebody waits for a fact. */
+  private readonly looking = new Set<Flow>()
   private keptBytes = 0
   private heldBytes = 0
   /** Channels of which messages expire. */
@@ -198,7 +200,7 @@ export class Conversation {
       this.changed(channel, (flow) => this.endFlow(flow, wasReset(flow, code, detail, "peer")))
     }
     for (const channel of facts.finished) this.changed(channel, (flow) => this.endFlow(flow, Exit.void))
-    this.main.look()
+    for (const flow of this.looking) flow.look()
     return facts
   }
 
@@ -316,7 +318,8 @@ export class Conversation {
       },
       skipped: (count) => this.bulletin.event({ _tag: "Skipped", channel: channel.name, count }),
       taken: (flow) => this.taken(flow),
-      account: (flow) => this.account(flow)
+      account: (flow) => this.account(flow),
+      looking: this.looking
     })
     this.flows.set(channel, flow)
     return flow
@@ -330,7 +333,6 @@ export class Conversation {
     if (flow === undefined) return
     this.account(flow) // first: what is freed is room for whoever waits
     change(flow)
-    if (flow !== this.main) flow.look()
     this.endAbandoned(flow)
   }
 
@@ -368,8 +370,7 @@ export class Conversation {
     this.account(flow)
     if (this.peer.hasWork) this.attachment?.work()
     else if (this.peer.hasNews) this.attachment?.news()
-    if (flow !== this.main) flow.look()
-    this.main.look()
+    for (const flow of this.looking) flow.look()
   }
 
   private replacePeer(error: ConnectionError): void {

@@ -11,6 +11,8 @@ import { Outbox, type Options as OutboxOptions } from "./outbox.ts"
 export interface Options extends Omit<OutboxOptions, "held"> {
   /** The consumer has taken something. */
   readonly taken: (flow: Flow) => void
+  /** Flows on which somebody waits for a fact. */
+  readonly looking: Set<Flow>
   /** More or less is held than before. */
   readonly account: (flow: Flow) => void
 }
@@ -95,15 +97,18 @@ export class Flow {
     return Effect.callback<void>((resume) => {
       const isDue = () => this.exit !== undefined || check()
       if (isDue()) return resume(Effect.void)
+      const leave = () => {
+        this.lookouts = this.lookouts.filter((other) => other !== lookout)
+        if (this.lookouts.length === 0) this.options.looking.delete(this)
+      }
       const lookout = () => {
         if (!isDue()) return
-        this.lookouts = this.lookouts.filter((other) => other !== lookout)
+        leave()
         resume(Effect.void)
       }
       this.lookouts.push(lookout)
-      return Effect.sync(() => {
-        this.lookouts = this.lookouts.filter((other) => other !== lookout)
-      })
+      this.options.looking.add(this)
+      return Effect.sync(leave)
     })
   }
 

@@ -88,9 +88,20 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     return facts.close === undefined ? undefined : endedByPeer(facts.close, options.epoch)
   }
 
+  let tunedAt = conversation.now()
+  /** Windows follow what the application takes in one round trip, the delay of acknowledgements included. */
+  const tune = (now: number) => {
+    const roundTrip = Option.getOrElse(conversation.roundTripTime, () => Duration.zero)
+    if (now - tunedAt < Duration.toMillis(Duration.sum(roundTrip, acknowledgeInterval))) return
+    tunedAt = now
+    peer.tune()
+  }
+
   const digest = Effect.suspend(() => {
     const ended = answered(conversation.received())
-    pace.arrived(peer.movedBytes, conversation.now())
+    const now = conversation.now()
+    pace.arrived(peer.movedBytes, now)
+    tune(now)
     moved()
     if (peer.hasWork) writer.signal()
     else if (peer.hasNews) acknowledger.signal()
@@ -140,19 +151,9 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     }
   })
 
-  let tunedAt = conversation.now()
-  /** Windows follow what the application takes in one round trip. */
-  const tune = () => {
-    const now = conversation.now()
-    if (now - tunedAt < Option.match(conversation.roundTripTime, { onNone: () => 0, onSome: Duration.toMillis })) return
-    tunedAt = now
-    peer.tune()
-  }
-
   const acknowledge = Effect.gen(function* () {
     while (true) {
       yield* acknowledger.wait
-      tune()
       peer.announce()
       writer.signal()
       yield* Effect.sleep(acknowledgeInterval)

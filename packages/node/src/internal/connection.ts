@@ -70,7 +70,12 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
       stop()
       up.closeUnsafe()
     })
-  const reader = Effect.addFinalizer(() => (wire.stream === undefined ? destroy : finish(wire.stream, destroy))).pipe(
+  /** A link that is dialled once more knows nothing of its last connection. */
+  const forget = Effect.sync(() => {
+    wire.stream = undefined
+  })
+  const reader = forget.pipe(
+    Effect.andThen(Effect.addFinalizer(() => (wire.stream === undefined ? destroy : finish(wire.stream, destroy)))),
     Effect.andThen(open),
     Effect.flatMap((stream) => {
       const take = Effect.sync(() => {

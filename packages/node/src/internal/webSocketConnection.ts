@@ -72,6 +72,7 @@ interface Wire {
 }
 
 const carry = (wire: Wire, stream: NetSocket): void => {
+  wire.error = undefined
   wire.stream = stream
   wire.peer = plainAddress(stream.remoteAddress)
   stream.on("error", (error) => {
@@ -85,7 +86,12 @@ const make = (wire: Wire, open: Effect.Effect<NodeWS.WebSocket, Socket.SocketErr
     wire.stream?.destroy()
     wire.socket?.terminate()
   })
-  const acquire = Effect.addFinalizer(() => (wire.socket === undefined ? destroy : finish(wire.socket, destroy))).pipe(
+  /** A link that is dialled once more knows nothing of its last connection. */
+  const forget = Effect.sync(() => {
+    wire.socket = undefined
+  })
+  const acquire = forget.pipe(
+    Effect.andThen(Effect.addFinalizer(() => (wire.socket === undefined ? destroy : finish(wire.socket, destroy)))),
     Effect.andThen(open),
     Effect.tap((socket) =>
       Effect.sync(() => {
