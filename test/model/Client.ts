@@ -4,7 +4,7 @@
  */
 import { Decoder, Frame, Handshake, type Positions, Violation } from "@holdfast/protocol"
 import type { Core, Extent } from "./Core.ts"
-import { limits, messageBytes } from "./Core.ts"
+import { limits } from "./Core.ts"
 import { Party } from "./Party.ts"
 import { authenticate, nonceOf } from "./Secrets.ts"
 import { copy, frozen } from "./Snapshot.ts"
@@ -75,11 +75,6 @@ export class Client implements Decoder.Sink {
     const failed = this.decoder!.push(bytes)
     if (failed !== undefined) this.broken ??= `the client accuses the server: ${failed.rule}, ${failed.detail}`
     if (this.stage === "up") this.party.digest()
-  }
-
-  /** The application takes a message. */
-  take(isDeclined: boolean): void {
-    this.broken ??= this.party.take(isDeclined)
   }
 
   /** The link is over, whether it is or seems so. */
@@ -161,18 +156,21 @@ export class Client implements Decoder.Sink {
       return
     }
     const earlier = this.party
-    this.lost += earlier.kept.fateUnknown
+    const { adopted, arrived, kept, sentCount, taken } = earlier.main
+    this.lost += kept.fateUnknown
     this.party = this.newParty()
-    this.party.adopted = earlier.adopted + earlier.arrived.slice(earlier.taken.length)
-    this.party.sentCount = earlier.sentCount
+    const { main } = this.party
+    main.adopted = adopted + arrived.slice(taken.length)
+    main.sentCount = sentCount
+    this.party.openedCount = earlier.openedCount
     this.party.peer.receive.adopt(earlier.peer.receive)
-    for (const message of this.core.client.sendAgain(earlier.peer.send.outstanding())) this.party.accept(message)
-    if (earlier.peer.send.ended) this.party.peer.send.acceptEnd()
+    for (const message of this.core.client.sendAgain(earlier.peer.send.outstanding())) main.accept(message)
+    if (earlier.peer.send.ended) main.end()
     this.ticket = undefined
   }
 
   private newParty(): Party {
-    return new Party(this.core, "client", frozen({ first: "a", bytes: messageBytes.toServer, extent: this.extent }))
+    return new Party(this.core, "client", this.extent)
   }
 }
 

@@ -70,6 +70,21 @@ export interface Extent {
   readonly declines: number
   /** Each application ends its direction after its last message. */
   readonly ends: boolean
+  /** Channels that one side opens, one after the other or at once, and which side that is. */
+  readonly channels: number
+  readonly opener: "client" | "server"
+  /** How many of them may be open at once. */
+  readonly channelsMax: number
+  /** Messages on each of them, to the server and to the client. */
+  readonly channelMessages: readonly [number, number]
+  /** Each application ends its direction of each channel. */
+  readonly channelEnds: boolean
+  /** Either side may reset any of them at any time. */
+  readonly resets: boolean
+  /** Messages of each channel that may be skipped while no link was handed them. */
+  readonly skips: number
+  /** What all channels may hold beyond their reserves. If it is not 0, windows are twice as large as those. */
+  readonly growthBytes: number
   /** In what pieces frames arrive on a link that goes on; on one that breaks they arrive up to any byte that matters. */
   readonly pieces: Fineness
 }
@@ -84,6 +99,29 @@ export const limits: Peer.Limits = Object.freeze({
   messageBytesMax: 12,
   frameBytesMax: 4096
 })
+
+/** An extent with nothing in it but links. */
+export const plain: Omit<Extent, "incarnations"> = Object.freeze<Omit<Extent, "incarnations">>({
+  messages: 0,
+  restarts: 0,
+  declines: 0,
+  ends: false,
+  channels: 0,
+  opener: "client",
+  channelsMax: 1,
+  channelMessages: [0, 0],
+  channelEnds: false,
+  resets: false,
+  skips: 0,
+  growthBytes: 0,
+  pieces: "frames"
+})
+
+/** The limits of both sides. */
+export const limitsOf = ({ channelsMax, growthBytes }: Extent): Peer.Limits => {
+  const windowBytesMax = growthBytes === 0 ? limits.channelWindowBytes : limits.channelWindowBytes * 2
+  return Object.freeze({ ...limits, windowBytesMax, growthBytes, channelsMax })
+}
 
 /** Bytes of the messages, in turn. Ten bytes make a record that is larger than the window of eight. */
 export const messageBytes = { toServer: [5, 10], toClient: [10, 2] } as const

@@ -12,6 +12,8 @@ export interface Exploration {
   readonly states: number
   readonly steps: number
   readonly depth: number
+  /** States in which both sides wait for credit on the same channel. */
+  readonly standoffs: number
   readonly counterexample: Counterexample | undefined
 }
 
@@ -33,12 +35,19 @@ export interface Step {
 export const explore = (world: World): Exploration => {
   const explorer = new Explorer(world)
   const counterexample = explorer.everything() ?? explorer.deadEnd() ?? explorer.circle()
-  return { states: explorer.states, steps: explorer.steps, depth: explorer.depth, counterexample }
+  return {
+    states: explorer.states,
+    steps: explorer.steps,
+    depth: explorer.depth,
+    standoffs: explorer.standoffs,
+    counterexample
+  }
 }
 
 class Explorer {
   steps = 0
   depth = 0
+  standoffs = 0
   private readonly world: World
   private readonly table = new Table()
   /** How each state was reached first. */
@@ -76,6 +85,7 @@ class Explorer {
       const next = table.add(world.next)
       if (!isFault) calm.push(next)
       if (next < before) return
+      if (world.isStandoff(world.next)) this.standoffs++
       parents.push(present)
       choices.push(taken)
       const why = world.broken(world.next)

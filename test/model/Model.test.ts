@@ -12,13 +12,14 @@ describe("A session keeps its promises in every state of", () => {
     it(words(extent), { timeout: 1_800_000 }, () => {
       const world = new World(real, extent)
       const begin = performance.now()
-      const { counterexample, depth, states, steps } = explore(world)
+      const { counterexample, depth, standoffs, states, steps } = explore(world)
       const seconds = ((performance.now() - begin) / 1000).toFixed(1)
       const { clients, servers } = world.sizes
       console.log(
         `${words(extent)}: ${states.toLocaleString("en")} states, ${steps.toLocaleString("en")} steps, depth ${depth}, ` +
           `${clients.toLocaleString("en")} states of a client and ${servers.toLocaleString("en")} of a server, ${seconds} s`
       )
+      if (extent.channelMessages.every((count) => count > 1)) assert.isAbove(standoffs, 0)
       if (counterexample !== undefined) assert.fail(`${counterexample.why}\n${tell(world, counterexample)}`)
     })
   }

@@ -3,17 +3,10 @@
  * peers get another prototype, decisions are replaced.
  */
 import { type Frame, Peer, type Positions, ReceiveWindow, SendWindow, type Violation } from "@holdfast/protocol"
+import { channelMutants } from "./ChannelMutants.ts"
 import { type ClientRules, type Core, limits, real, type ServerRules } from "./Core.ts"
+import { type Mutant, mutant, withClass } from "./Mutant.ts"
 import { fieldsOf, frozen } from "./Snapshot.ts"
-
-/** A broken core, the promise that it breaks, and where that can be seen. */
-export interface Mutant {
-  readonly name: string
-  readonly core: Core
-  readonly breaks: RegExp
-  readonly messages: number
-  readonly incarnations: number
-}
 
 class AcknowledgesOnArrival extends ReceiveWindow.ReceiveWindow {
   override data(offset: number, bytes: Uint8Array): Violation.Violation | undefined {
@@ -140,31 +133,11 @@ class CallsUnsentWhatIsNotKnownToBeReceived extends SendWindow.SendWindow {
   }
 }
 
-type Class = abstract new (...parameters: never) => object
-
-/** A core whose peers, or their windows, are of a broken class. */
-const withClass = (part: "peer" | "send" | "receive", broken: Class): Core =>
-  frozen<Core>({
-    ...real,
-    peer: (limits, side) => {
-      const peer = real.peer(limits, side)
-      Object.setPrototypeOf(part === "peer" ? peer : peer[part], broken.prototype as object)
-      return peer
-    }
-  })
-
 const withServer = (rules: Partial<ServerRules>): Core =>
   frozen<Core>({ ...real, server: frozen({ ...real.server, ...rules }) })
 
 const withClient = (rules: Partial<ClientRules>): Core =>
   frozen<Core>({ ...real, client: frozen({ ...real.client, ...rules }) })
-
-const mutant = (
-  name: string,
-  core: Core,
-  breaks: RegExp,
-  { incarnations = 1, messages = 1 }: { readonly incarnations?: number; readonly messages?: number } = {}
-): Mutant => ({ name, core, breaks, messages, incarnations })
 
 /** All of them, by what they do. */
 export const mutants: ReadonlyArray<Mutant> = [
@@ -212,7 +185,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     /limit/,
     { incarnations: 2 }
   ),
-  mutant("forgets half a message when the link is cut", withClass("peer", ForgetsTheHalfReceived), /accuses/, {
+  mutant("forgets half a message when the link is cut", withClass("peer", ForgetsTheHalfReceived), /growth/, {
     incarnations: 2
   }),
   mutant("answers every Positions with its own", withClass("peer", AnswersWhereItStands), /can go on for ever/),
@@ -251,5 +224,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     withClient({ sendAgain: ({ fateUnknown, notSent }) => [...fateUnknown, ...notSent] }),
     /taken twice/,
     { incarnations: 3 }
-  )
+  ),
+  ...channelMutants
 ]

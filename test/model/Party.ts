@@ -1,97 +1,71 @@
 /**
- * One side of one session: the real `Peer`, and an application that sends letters, one after the other, and takes what
- * arrives, one at a time.
+ * One side of one session: the real `Peer`, and what its application does on each channel.
  */
-import { type Openings, type Peer, SendWindow } from "@holdfast/protocol"
-import { type Core, type Extent, limits } from "./Core.ts"
-import { fieldsOf } from "./Snapshot.ts"
+import { type Channel, type Openings, type Peer, SendWindow } from "@holdfast/protocol"
+import { type Core, type Extent, limits, limitsOf, messageBytes } from "./Core.ts"
+import { Line } from "./Line.ts"
+import { frozen } from "./Snapshot.ts"
 import { framesOf } from "./Wire.ts"
 
-/** The messages of one application: the letters from `first` on, `bytes[i]` long in turn. */
-export interface Application {
-  readonly first: string
-  readonly bytes: ReadonlyArray<number>
-  readonly extent: Extent
-}
-
-/** One side of one session. Messages are spelled as one letter each. */
 export class Party {
   readonly peer: Peer.Peer
-  /** What was accepted in this session, and how often the application has sent, in this session or an earlier one. */
-  sent = ""
-  sentCount = 0
-  /** What the application is done with, of what arrived in this session. */
-  taken = ""
-  /** What arrived in an earlier session and comes first. */
-  adopted = ""
-  /** Ordinals of messages that the application declined, and of those that the other one is known to have declined. */
-  declined = ""
-  told = ""
-  private readonly application: Application
+  readonly side: Openings.Side
+  readonly extent: Extent
+  readonly main: Line
+  /** Every channel but 0 that was ever there, the oldest first. */
+  readonly others: Array<Line> = []
+  /** How often the application has opened one, in this session or an earlier one. */
+  openedCount = 0
+  broken: string | undefined
+  /** Every message of channel 0 that the applications of all lives of this side have taken. */
+  takenEver: string
 
-  constructor(core: Core, side: Openings.Side, application: Application) {
-    this.peer = core.peer(limits, side)
-    this.application = application
+  constructor(core: Core, side: Openings.Side, extent: Extent, takenEver = "") {
+    this.peer = core.peer(limitsOf(extent), side)
+    this.side = side
+    this.extent = extent
+    this.main = this.line(this.peer.main)
+    this.takenEver = takenEver
   }
 
-  get canSend(): boolean {
-    return this.sentCount < this.application.extent.messages
+  get canOpen(): boolean {
+    const { channels, opener } = this.extent
+    return opener === this.side && this.openedCount < channels && this.peer.openable > 0
   }
 
-  get canEnd(): boolean {
-    return this.application.extent.ends && !this.canSend && !this.peer.send.ended
+  /** The application opens a channel. */
+  open(): void {
+    const channel = this.peer.openChannel("")
+    if (channel === undefined) return
+    this.openedCount++
+    this.add(channel)
   }
 
-  get canTake(): boolean {
-    return this.peer.receive.waitingCount > 0
+  /** Channel 0 and all others. */
+  get lines(): ReadonlyArray<Line> {
+    return [this.main, ...this.others]
   }
 
-  get canDecline(): boolean {
-    return this.canTake && this.adopted === "" && this.taken.length < this.application.extent.declines
+  /** A consumer takes one message. What the server's applications ever took is remembered across its lives. */
+  take(line: Line, isDeclined: boolean): void {
+    this.broken ??= line.take(isDeclined)
+    if (line !== this.main || this.side === "client") return
+    const letter = line.taken.at(-1)!
+    if (this.takenEver.includes(letter)) this.broken ??= `message ${letter} is taken twice`
+    this.takenEver += letter
   }
 
-  /** The application sends its next message. */
-  send(): void {
-    const { bytes, first } = this.application
-    const code = first.charCodeAt(0) + this.sentCount
-    this.accept(new Uint8Array(bytes[this.sentCount % bytes.length]!).fill(code))
-    this.sentCount++
-  }
-
-  accept(message: Uint8Array): void {
-    this.peer.send.accept(message)
-    this.sent += letterOf(message)
-  }
-
-  /** A consumer takes, or declines, one message and stops. What is wrong with the message, if anything. */
-  take(isDeclined: boolean): string | undefined {
-    const { receive } = this.peer
-    const letter = letterOf(receive.hand()![0]!)
-    if (isDeclined) {
-      this.declined += this.taken.length
-      receive.reject()
-    } else receive.take(1)
-    receive.giveBack()
-    if (this.adopted === "") {
-      this.taken += letter
-      return letter === garbled ? "the application was handed a garbled message" : undefined
-    }
-    const expected = this.adopted[0]
-    this.adopted = this.adopted.slice(1)
-    return letter === expected
-      ? undefined
-      : `"${letter}" was handed on from the earlier session instead of "${expected}"`
-  }
-
-  /** Messages of ours that are known to be taken; the end of our direction is none. */
-  get takenCount(): number {
-    const { end, ended, released, takenCount } = this.peer.send
-    return ended && released === end ? takenCount - 1 : takenCount
-  }
-
-  /** Reads the facts, as whoever has called `receive` does. */
+  /** Reads the facts, as whoever has received or written does. */
   digest(): void {
-    for (const { ordinal } of this.peer.facts().rejected) this.told += ordinal
+    const facts = this.peer.facts()
+    for (const channel of facts.opened) {
+      if (this.others.some((line) => line.channel.id === channel.id))
+        this.broken ??= `channel ${channel.id} was opened twice`
+      this.add(channel)
+    }
+    for (const { channel, ordinal } of facts.rejected) this.lineOf(channel).told += ordinal
+    for (const channel of facts.finished) this.over(channel, "finished")
+    for (const { channel } of facts.reset) this.over(channel, "reset")
   }
 
   /** Everything that there is to write now, as frames. */
@@ -100,30 +74,44 @@ export class Party {
     while (this.peer.hasWork) {
       const written = this.peer.write(Number.MAX_SAFE_INTEGER)
       if (written === undefined) break
-      frames.push(...framesOf(Buffer.concat(written.chunks)))
+      frames.push(...framesOf(Buffer.concat(written.chunks), this.extent.channels === 0))
     }
+    this.digest()
     return frames
   }
 
-  /** What has arrived of this session, in the order in which it will be handed out. */
-  get arrived(): string {
-    const waiting = fieldsOf(this.peer.receive)["waiting"] as ReadonlyArray<Uint8Array>
-    return this.taken + waiting.slice(this.adopted.length).map(letterOf).join("")
+  private over(channel: Channel.Channel, fate: "finished" | "reset"): void {
+    const line = this.lineOf(channel)
+    if (!line.isOpen) this.broken ??= `channel ${channel.id} is ${fate} after it was ${line.fate}`
+    line.fate = fate
   }
 
-  /** What the replay buffer holds. */
-  get kept(): { readonly fateUnknown: string; readonly notSent: string } {
-    const { fateUnknown, notSent } = this.peer.send.outstanding()
-    return { fateUnknown: fateUnknown.map(letterOf).join(""), notSent: notSent.map(letterOf).join("") }
+  private lineOf(channel: Channel.Channel): Line {
+    return channel === this.peer.main ? this.main : this.others.find((line) => line.channel === channel)!
+  }
+
+  private add(channel: Channel.Channel): void {
+    const line = this.line(channel)
+    this.others.push(line)
+    if (this.extent.growthBytes === 0) return
+    channel.receive.resize(limitsOf(this.extent).windowBytesMax)
+    this.peer.took(channel)
+  }
+
+  private line(channel: Channel.Channel): Line {
+    const { extent, side } = this
+    const isMain = channel.id === 0
+    const [toServer, toClient] = isMain ? [extent.messages, extent.messages] : extent.channelMessages
+    const application = frozen({
+      first: String.fromCharCode((side === "client" ? 97 : 65) + channel.id * 4),
+      bytes: side === "client" ? messageBytes.toServer : messageBytes.toClient,
+      messages: side === "client" ? toServer : toClient,
+      ends: isMain ? extent.ends : extent.channelEnds,
+      extent
+    })
+    return new Line(this.peer, channel, application)
   }
 }
-
-/** Stands for a message that nobody can have sent. */
-export const garbled = "?"
-
-/** A message's letter, if it is as it was sent. */
-export const letterOf = (message: Uint8Array): string =>
-  message.length > 0 && message.every((byte) => byte === message[0]) ? String.fromCharCode(message[0]!) : garbled
 
 /** The widest record that there is. */
 export const recordBytesMax = SendWindow.SendWindow.recordBytes(limits.messageBytesMax)

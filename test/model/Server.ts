@@ -3,7 +3,7 @@
  * and end of a link mean to a session. `Peer`, `Decoder` and the frames are the real ones.
  */
 import { Decoder, Frame, Handshake, Violation } from "@holdfast/protocol"
-import { type Core, type Extent, limits, messageBytes } from "./Core.ts"
+import { type Core, type Extent, limits } from "./Core.ts"
 import { settled } from "./Client.ts"
 import { Party } from "./Party.ts"
 import { authenticate, nonceOf, secretOf, sessionOf } from "./Secrets.ts"
@@ -34,7 +34,7 @@ export class Server {
   readonly extent: Extent
   member: Member | undefined
   ends: Array<End> = []
-  /** Every message that the applications of all lives have taken. */
+  /** Every message that the applications of earlier lives have taken. */
   takenEver: string
   out: Array<Out> = []
   /** Links that this side has closed. */
@@ -91,17 +91,9 @@ export class Server {
   /** Another process, of which the applications know nothing. */
   restart(): void {
     this.life++
+    this.takenEver = this.member?.party.takenEver ?? this.takenEver
     this.member = undefined
     this.ends = []
-  }
-
-  /** The application takes a message. */
-  take(isDeclined: boolean): void {
-    const { party } = this.member!
-    this.broken ??= party.take(isDeclined)
-    const letter = party.taken.at(-1)!
-    if (this.takenEver.includes(letter)) this.broken ??= `message ${letter} is taken twice`
-    this.takenEver += letter
   }
 
   /** The writer's turn. */
@@ -117,11 +109,7 @@ export class Server {
 
   welcome(end: End, hello: Handshake.Hello): void {
     const session = sessionOf(this.life, hello)
-    const party = new Party(
-      this.core,
-      "server",
-      frozen({ first: "A", bytes: messageBytes.toClient, extent: this.extent })
-    )
+    const party = new Party(this.core, "server", this.extent, this.takenEver)
     const secret = secretOf(session)
     this.member = { session, secret, party, epoch: hello.epoch, attached: 0, isStarted: false }
     party.peer.begin(hello.terms)

@@ -5,7 +5,7 @@
 import { Client } from "./Client.ts"
 import type { Core, Extent } from "./Core.ts"
 import { Parts } from "./Parts.ts"
-import { type View, view } from "./Promises.ts"
+import { type PartyView, view } from "./Promises.ts"
 import { Server } from "./Server.ts"
 import type { Wires } from "./Wire.ts"
 
@@ -15,7 +15,7 @@ export interface ClientView {
   readonly link: number
   readonly epoch: number
   readonly session: string | undefined
-  readonly party: View
+  readonly party: PartyView
 }
 
 /** What can be seen of the server. */
@@ -25,7 +25,7 @@ export interface ServerView {
   /** Links whose handshake is answered and which do not carry the session yet. */
   readonly opening: ReadonlyArray<number>
   readonly isStarted: boolean
-  readonly party: View | undefined
+  readonly party: PartyView | undefined
 }
 
 /** What came of a step: the side's next state, and what it said. */
@@ -65,7 +65,8 @@ export class Sides {
     return this.clients.step(from, key, (client) => {
       act(client)
       client.write()
-      const { broken, out } = client
+      const { out } = client
+      const broken = client.broken ?? client.party.broken
       client.out = []
       const said = out.length === 0 ? nothing : out.map((frame) => this.wires.frame(frame))
       return { next: this.clients.number(client), said, closed: nothing, broken }
@@ -77,7 +78,8 @@ export class Sides {
     return this.servers.step(from, key, (server) => {
       act(server)
       server.write()
-      const { broken, closed, out } = server
+      const { closed, out } = server
+      const broken = server.broken ?? server.member?.party.broken
       server.out = []
       server.closed = []
       const said = out.length === 0 ? nothing : out.map(({ frame, link }) => ({ link, frame: this.wires.frame(frame) }))

@@ -4,6 +4,10 @@
  * count. Frozen objects never change and are shared. A closure cannot be copied and is refused.
  */
 import { Channel, Decoder, Peer, ReceiveWindow, SendWindow } from "@holdfast/protocol"
+import { Channels } from "@holdfast/protocol/Channels"
+import { Credit } from "@holdfast/protocol/Credit"
+import { Turns } from "@holdfast/protocol/Turns"
+import { Line } from "./Line.ts"
 
 /** A copy that shares nothing that may change; what was one object stays one object. */
 export const copy = <A extends object>(root: A): A => copyObject(root, new Map()) as A
@@ -73,10 +77,21 @@ const essence = (value: object): Readonly<Record<string, unknown>> => {
     const segments = fields["segments"] as ReadonlyArray<Record<string, unknown>>
     return { ends, endsFrom: 0, segments: segments.map(({ bytes, length, start }) => [start, part(bytes, length)]) }
   }
-  // Nobody tunes windows here, and with one channel it is always its turn.
+  // Nobody tunes windows here; rounds only decide which of two channels is written first.
   if (value instanceof Channel.Channel) return { round: 0, deficitBytes: 0, tunedAt: 0 }
-  return value instanceof Peer.Peer ? { main: undefined, consuming: undefined, turns: undefined } : {}
+  if (value instanceof Turns)
+    return { fresh: ids(value, "fresh"), waiting: ids(value, "waiting"), round: 0, turnsLeft: 0 }
+  if (value instanceof Credit) {
+    return { awaiting: ids(value, "awaiting"), full: ids(value, "full"), hasRoom: value.isRoomy }
+  }
+  if (value instanceof Channels) return { main: undefined, newsy: ids(value, "newsy"), consuming: undefined }
+  if (value instanceof Line) return { peer: undefined, channel: value.isOpen ? value.channel.id : value.channel }
+  return value instanceof Peer.Peer ? { main: undefined } : {}
 }
+
+/** A list of channels that is kept elsewhere. */
+const ids = (value: object, field: string): ReadonlyArray<number> =>
+  Array.from(fieldsOf(value)[field] as Iterable<Channel.Channel>, ({ id }) => id)
 
 /** The bytes of a buffer that are in use. */
 const part = (bytes: unknown, length: unknown): Uint8Array =>

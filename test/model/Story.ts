@@ -3,7 +3,7 @@
  */
 import { Frame, type Positions, Varint } from "@holdfast/protocol"
 import type { Counterexample } from "./Explorer.ts"
-import type { View } from "./Promises.ts"
+import type { PartyView, View } from "./Promises.ts"
 import type { Piece } from "./Wire.ts"
 import { type Action, width, type World } from "./World.ts"
 
@@ -44,15 +44,17 @@ const tellPiece = ({ frame, from, to }: Piece): string => {
 const tellFrame = (bytes: Uint8Array): string => {
   const header = 1 + Varint.sizeOf(bytes[1]!)
   if (bytes[0] === Frame.Type.Data) {
+    const channel = Varint.read(bytes, header)
     const offset = header + Varint.sizeOf(bytes[header]!)
     const from = Varint.read(bytes, offset)
     const payload = bytes.subarray(offset + Varint.sizeOf(bytes[offset]!))
     const letters = new Set(
       Array.from(payload, (byte) => String.fromCharCode(byte)).filter((one) => /[a-z]/i.test(one))
     )
-    return `Data ${from} to ${from + payload.length}${letters.size === 0 ? "" : ` "${[...letters].join("")}"`}`
+    return `Data${of(channel)} ${from} to ${from + payload.length}${letters.size === 0 ? "" : ` "${[...letters].join("")}"`}`
   }
-  const frame = Frame.decode(bytes[0]!, bytes.subarray(header))
+  const end = header + Varint.read(bytes, 1) // "Channels" may follow that says nothing
+  const frame = Frame.decode(bytes[0]!, bytes.subarray(header, end))
   switch (frame._tag) {
     case "Hello":
       return `Hello (${frame.session.length === 0 ? "a fresh session" : "an earlier session"}, epoch ${frame.epoch})`
@@ -66,11 +68,19 @@ const tellFrame = (bytes: Uint8Array): string => {
     case "Close":
       return `Close (${frame.code})`
     case "Positions":
-      return `Positions (${tellPositions(frame)})`
+      return `Positions${of(frame.channel)} (${tellPositions(frame)})`
+    case "Open":
+    case "Reset":
+    case "ResetDone":
+      return `${frame._tag}${of(frame.channel)}`
+    case "Channels":
+      return `Channels (seen ${frame.seen}, limit ${frame.limit})`
     default:
       return frame._tag
   }
 }
+
+const of = (channel: number): string => (channel === 0 ? "" : ` of channel ${channel}`)
 
 const tellPositions = ({ limit, received, rejected, released, taken }: Positions.Positions): string =>
   `received ${received}, taken ${taken}, limit ${limit}, released ${released}${rejected.length === 0 ? "" : `, rejected ${rejected.join(" ")}`}`
@@ -79,10 +89,13 @@ const tellState = (world: World, state: Int32Array): ReadonlyArray<string> => {
   const { epoch, link, party: client, stage } = world.client(state)
   const { attached, party: server } = world.server(state)
   return [
-    `      client: ${stage}, link ${link}, epoch ${epoch}; ${tellView(client)}`,
-    `      server: ${server === undefined ? "no session" : `${attached === 0 ? "no link" : `link ${attached}`}; ${tellView(server)}`}`
+    `      client: ${stage}, link ${link}, epoch ${epoch}; ${tellParty(client)}`,
+    `      server: ${server === undefined ? "no session" : `${attached === 0 ? "no link" : `link ${attached}`}; ${tellParty(server)}`}`
   ]
 }
+
+const tellParty = ({ main, others }: PartyView): string =>
+  [tellView(main), ...others.map((view) => `channel ${view.id}: ${view.fate}, ${tellView(view)}`)].join("; ")
 
 const tellView = (view: View): string =>
   `sent "${view.sent}" up to ${view.sentPosition} of ${view.end}, released ${view.released}; ` +

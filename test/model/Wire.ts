@@ -177,13 +177,17 @@ export class OldLinks {
   }
 }
 
-/** Cuts what was written into frames. */
-export const framesOf = (bytes: Uint8Array): Array<Uint8Array> => {
+/**
+ * Cuts what was written into frames. If there are no channels but 0, `Channels` says nothing and stays with the frame
+ * before it.
+ */
+export const framesOf = (bytes: Uint8Array, isPlain: boolean): Array<Uint8Array> => {
   const frames: Array<Uint8Array> = []
-  for (let at = 0; at < bytes.length;) {
-    const next = at + 1 + Varint.sizeOf(bytes[at + 1]!) + Varint.read(bytes, at + 1)
-    frames.push(bytes.slice(at, next))
-    at = next
+  for (let from = 0, at = 0; at < bytes.length;) {
+    at += 1 + Varint.sizeOf(bytes[at + 1]!) + Varint.read(bytes, at + 1)
+    if (isPlain && bytes[at] === Frame.Type.Channels) continue
+    frames.push(bytes.slice(from, at))
+    from = at
   }
   return frames
 }

@@ -15,18 +15,17 @@
  */
 import type { Client } from "./Client.ts"
 import type { Core, Extent } from "./Core.ts"
-import { brokenPromise, unfinished, type View } from "./Promises.ts"
+import { brokenPromise, unfinished } from "./Promises.ts"
 import type { Server } from "./Server.ts"
 import { type ClientView, type SaidOn, type ServerView, Sides } from "./Sides.ts"
+import type { Doing } from "./Uses.ts"
+import { frozen } from "./Snapshot.ts"
 import { empty, gone, OldLinks, Wires } from "./Wire.ts"
-
-/** What both applications do. */
-type Doing = "sends" | "ends" | "takes" | "declines" | "announces"
 
 /** What can happen. Giving up, losing and restarting are faults. */
 export type Action =
-  | `client ${Doing | "dials" | "gets" | "notices" | "gives up" | "restarts"}`
-  | `server ${Doing | "gets" | "gets late" | "attaches" | "notices" | "loses" | "restarts"}`
+  | `client ${Doing | "announces" | "dials" | "gets" | "notices" | "gives up" | "restarts"}`
+  | `server ${Doing | "announces" | "gets" | "gets late" | "attaches" | "notices" | "loses" | "restarts"}`
 
 const faults: ReadonlySet<Action> = new Set(["client gives up", "client restarts", "server loses", "server restarts"])
 
@@ -62,7 +61,7 @@ export class World {
 
   constructor(core: Core, extent: Extent) {
     this.core = core
-    this.extent = extent
+    this.extent = frozen(extent)
   }
 
   /** Nobody has dialled. */
@@ -102,7 +101,7 @@ export class World {
     const client = this.client(state)
     const server = this.server(state)
     if (client.session === undefined || client.session !== server.session) return undefined
-    return bothWays(brokenPromise, client.party, server.party!)
+    return brokenPromise(client.party, server.party!, this.extent.growthBytes)
   }
 
   /** What is missing in a state in which nothing more happens. */
@@ -110,7 +109,17 @@ export class World {
     const client = this.client(state)
     const server = this.server(state)
     if (client.stage !== "up" || server.attached !== client.link) return "there is no link"
-    return bothWays(unfinished, client.party, server.party!)
+    return unfinished(client.party, server.party!, this.extent.channelsMax)
+  }
+
+  /** Both sides wait for credit on the same channel. */
+  isStandoff(state: Int32Array): boolean {
+    const client = this.client(state).party
+    const server = this.server(state).party
+    return client.others.some(
+      ({ id, waitsForCredit }) =>
+        waitsForCredit && (server?.others.some((other) => other.id === id && other.waitsForCredit) ?? false)
+    )
   }
 
   private clientActs(state: Int32Array, { party, stage }: ClientView, visit: Visit): void {
@@ -119,12 +128,9 @@ export class World {
       if (action === "client dials") this.next[atUp] = empty
       this.actClient(action, key, act, visit)
     }
-    if (party.canSend) act("client sends", 0, (client) => client.party.send())
-    if (party.canEnd) act("client ends", 1, (client) => client.party.peer.send.acceptEnd())
-    if (party.canTake) act("client takes", 2, (client) => client.take(false))
-    if (party.canDecline) act("client declines", 3, (client) => client.take(true))
-    if (stage === "up" && party.hasNews) act("client announces", 4, (client) => client.party.peer.announce())
-    if (stage === "idle") act("client dials", 5, (client) => client.dial())
+    for (const { act: use, doing, key } of party.uses) act(`client ${doing}`, key, (client) => use(client.party))
+    if (stage === "up" && party.hasNews) act("client announces", announcing, (client) => client.party.peer.announce())
+    if (stage === "idle") act("client dials", dialling, (client) => client.dial())
   }
 
   private serverActs(state: Int32Array, { attached, isStarted, opening, party }: ServerView, visit: Visit): void {
@@ -137,12 +143,10 @@ export class World {
       this.begin(state)
       this.actServer(action, key, act, visit)
     }
-    if (party.canSend) act("server sends", 0, (server) => server.member!.party.send())
-    if (party.canEnd) act("server ends", 1, (server) => server.member!.party.peer.send.acceptEnd())
-    if (party.canTake) act("server takes", 2, (server) => server.take(false))
-    if (party.canDecline) act("server declines", 3, (server) => server.take(true))
+    for (const { act: use, doing, key } of party.uses)
+      act(`server ${doing}`, key, (server) => use(server.member!.party))
     if (attached === 0 || !party.hasNews) return
-    act("server announces", 4, (server) => server.member!.party.peer.announce())
+    act("server announces", announcing, (server) => server.member!.party.peer.announce())
   }
 
   /** The link of the moment delivers, or its client notices that the other end is gone. */
@@ -303,7 +307,9 @@ export class World {
   }
 }
 
-// What a side did, as a number. Those of the applications and of the dial come first.
+// What a side did, as a number; those of the applications are in `Uses.ts`.
+const announcing = 4
+const dialling = 5
 const leaving = 8
 const restarting = 9
 const forgetting = 10
@@ -311,15 +317,3 @@ const losing = (link: number): number => 16 + link
 const attaching = (link: number): number => 64 + link
 /** The number after it is free: for what ends with a last piece. */
 const receiving = (link: number, piece: number): number => (piece + 1) * 256 + link * 2
-
-/** The first sentence that one of the two directions gives rise to. */
-const bothWays = (
-  check: (from: View, to: View) => string | undefined,
-  client: View,
-  server: View
-): string | undefined => {
-  const up = check(client, server)
-  if (up !== undefined) return `to the server: ${up}`
-  const down = check(server, client)
-  return down === undefined ? undefined : `to the client: ${down}`
-}

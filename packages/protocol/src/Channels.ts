@@ -17,7 +17,7 @@ export class Channels {
   readonly openings: Openings
   readonly credit: Credit
   readonly turns = new Turns()
-  /** Channels other than 0 of which there is something to tell. */
+  /** Channels other than 0 that the other side knows, and of which there is something to tell. */
   readonly newsy = new Set<Channel>()
   /** News should not wait. */
   isUrgent = false
@@ -119,8 +119,9 @@ export class Channels {
 
   /** Something has changed in the other direction. */
   received(channel: Channel): void {
-    if (channel.isNews) {
-      if (channel !== this.main) this.newsy.add(channel)
+    const isMain = channel === this.main
+    if (channel.isNews && (isMain || this.openings.isTold(channel.id))) {
+      if (!isMain) this.newsy.add(channel)
       if (channel.isUrgent) this.isUrgent = true
     }
     this.credit.received(channel)

@@ -34,6 +34,8 @@ export class Openings {
   private resetsMax = 0
   /** How many of ours the other side has seen. */
   private theirSeenCount = 0
+  /** How many of ours it has seen or was told of on the present link. */
+  private toldCount = 0
   private openDue: Array<Frame.Open> = []
 
   private seenCount = 0
@@ -82,10 +84,16 @@ export class Openings {
   cut(): void {
     this.isUp = false
     this.isListing = false
+    this.toldCount = this.theirSeenCount
     this.openDue = []
     this.resetDue.clear()
     this.resetDoneDue.clear()
     for (const grave of this.graves.values()) grave.isSaid = false
+  }
+
+  /** It can be said where the channel stands: the other side knows it, or does not mind in the list of all channels. */
+  isTold(id: number): boolean {
+    return !this.isOurs(id) || countOf(id) <= this.toldCount || (this.isListing && !this.isUp)
   }
 
   /** The channel was there once, as far as this side knows. */
@@ -119,11 +127,14 @@ export class Openings {
     this.openLimit = limit
     if (this.isUp) return undefined
     this.isUp = true
+    this.toldCount = seen
     for (let count = seen + 1; count <= this.openedCount; count++) {
       const channel = this.idOf(count)
       this.openDue.push({ _tag: "Open", channel, name: (find(channel) ?? this.graves.get(channel))!.name })
     }
-    for (const [id, { isSaid }] of this.graves) if (!isSaid || this.isUnseen(id)) this.resetDue.add(id)
+    for (const [id, { isSaid }] of this.graves) {
+      if (this.isUnseen(id) || (!isSaid && !this.isListing)) this.resetDue.add(id)
+    }
     return undefined
   }
 
@@ -172,7 +183,9 @@ export class Openings {
   /** Everything there is to say, behind the positions of all channels. */
   write(): Array<Opening> {
     const frames: Array<Opening> = []
-    if (this.isListing) for (const id of this.graves.keys()) this.sayReset(id, frames)
+    if (this.isListing) {
+      for (const id of this.graves.keys()) if (!this.resetDue.has(id)) this.sayReset(id, frames)
+    }
     if (this.isListing || this.isNews) {
       this.saidLimit = this.limit
       frames.push({ _tag: "Channels", seen: this.seenCount, limit: this.limit })
@@ -181,6 +194,7 @@ export class Openings {
     for (const open of this.openDue) frames.push(open)
     for (const id of this.resetDue) this.sayReset(id, frames)
     for (const channel of this.resetDoneDue) frames.push({ _tag: "ResetDone", channel })
+    if (this.isUp) this.toldCount = this.openedCount
     this.openDue = []
     this.resetDue.clear()
     this.resetDoneDue.clear()

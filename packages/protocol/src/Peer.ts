@@ -315,7 +315,8 @@ export class Peer implements Sink {
     if (failed !== undefined || !isFirst) return failed
     for (const channel of this.channels.open) {
       if (channel === this.main || channel.isListed) {
-        this.ready(channel)
+        this.channels.ready(channel)
+        this.channels.received(channel)
         continue
       }
       const wrong = this.unlisted(channel)
@@ -328,8 +329,9 @@ export class Peer implements Sink {
   private unlisted(channel: Channel): Violation | undefined {
     const { id, receive, send } = channel
     if (this.channels.openings.isUnseen(id)) {
-      channel.announced = channel.standing()
+      channel.announced = Positions.unseen(id, this.limits.channelWindowBytes)
       this.channels.newsy.delete(channel)
+      this.channels.received(channel)
       return this.acknowledge(channel, Positions.unseen(id, send.limit), true)
     }
     if (!channel.isForgettable) {
@@ -360,7 +362,7 @@ export class Peer implements Sink {
     if ("rule" in declined) return declined
     this.movedBytes += send.received - received
     for (const ordinal of declined) this.news.rejected.push({ channel, ordinal })
-    if (channel.confirmDue && channel !== this.main) this.channels.newsy.add(channel)
+    if (channel.confirmDue) this.channels.received(channel)
     if (send.takenCount > takenCount && !channel.hasTaken) {
       channel.hasTaken = true
       this.news.taken.push(channel)
@@ -378,7 +380,12 @@ export class Peer implements Sink {
     const { channels, due, main } = this
     channels.tell(due.positions, into)
     const openings = channels.openings.write()
-    for (const frame of openings) into.push(Frame.encode(frame))
+    for (const frame of openings) {
+      into.push(Frame.encode(frame))
+      const opened = frame._tag === "Open" ? channels.get(frame.channel) : undefined
+      if (opened !== undefined) channels.received(opened)
+    }
+    if (channels.newsy.size > 0) channels.tell(false, into)
     return due.write(main.send.end, into) && openings.length === 0
   }
 }

@@ -158,6 +158,34 @@ describe("A channel", () => {
     )
   })
 
+  it("is opened before it is said where it stands, on a link that lives on and on a new one", () => {
+    const peers = new Peers()
+    const { client, server } = peers
+    const widened = (name: string) => {
+      const channel = client.openChannel(name)!
+      channel.receive.resize(200)
+      client.took(channel)
+      return channel
+    }
+    widened("one")
+    const written = client.write(100)
+    assert.deepStrictEqual(tags(written), ["Open", "Positions"])
+    peers.cut() // lost
+    widened("two")
+    const positions = client.positions()
+    client.resume(server.positions())
+    server.resume(positions)
+    peers.exchange()
+    const opened = server.facts().opened
+    assert.deepStrictEqual(
+      opened.map(({ name, send }) => [name, send.limit]),
+      [
+        ["one", 200],
+        ["two", 200]
+      ]
+    )
+  })
+
   it("may be opened while there is no link", () => {
     const peers = new Peers()
     const { client, server } = peers

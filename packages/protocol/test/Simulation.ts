@@ -103,7 +103,7 @@ export class Simulation {
     else if (dice < 86) this.open(side)
     else if (dice < 87) this.reset(side, pair)
     else if (dice < 91) side.peer.announce()
-    else if (dice < 93) side.peer.tune()
+    else if (dice < 93) this.tune(side, pair)
     else if (dice < 94) this.ping(side)
     else side.peer.heartbeat()
     this.check()
@@ -194,6 +194,7 @@ export class Simulation {
     if (!this.isUp && side === this.client) return
     const { hasData, hasWork } = side.peer
     const written = side.peer.write(bytesMax)
+    holds(!side.peer.hasNews || written === undefined, "whatever was written takes the news along")
     if (written === undefined) holds(bytesMax === 0 || !side.peer.hasWork)
     this.digest(side)
     this.checkIdle(side, bytesMax, written?.dataBytes ?? 0)
@@ -252,6 +253,14 @@ export class Simulation {
     const flow = this.incoming(side, pair)
     pair[side.name].channel?.receive.giveBack()
     flow.handed = flow.taken
+  }
+
+  /** Windows change by what was taken, or for any other reason. */
+  tune(side: Side, pair: Pair): void {
+    const { channel } = pair[side.name]
+    if (channel === undefined || this.chance.bool()) return side.peer.tune()
+    channel.receive.resize(this.chance.int(0, side.limits.windowBytesMax))
+    side.peer.took(channel)
   }
 
   ping(side: Side): void {

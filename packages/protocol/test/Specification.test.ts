@@ -41,7 +41,7 @@ describe("SPEC.md", () => {
     assert.deepStrictEqual(rows, types)
   })
 
-  it("has every code of Refused and Close with its number, and no other", () => {
+  it("has every code of Reset, Refused and Close with its number, and no other", () => {
     const names = (heading: string) =>
       Array.from(section(heading).matchAll(/^\| (\d+) \| (\w+)/gm), (row) => [Number(row[1]), row[2]] as const)
     const decode = (type: number, rest: ReadonlyArray<number>) => (code: number) => {
@@ -57,6 +57,11 @@ describe("SPEC.md", () => {
       )
       assert.strictEqual(of(codes.length), "Violation")
     }
+    const reset = (code: number) => {
+      const frame = Frame.decode(Frame.Type.Reset, Uint8Array.of(1, code, 0))
+      return frame._tag === "Reset" ? frame.code : frame._tag
+    }
+    expected(names("9. Channels"), reset)
     expected(names("5. Opening a link"), refused)
     expected(names("11. The session ends"), close)
   })

@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import { concat, dataFrame, fromHex, hex, plain } from "./Samples.ts"
 import { decodeAll, recordsOf, type SlowFrame } from "./SlowProtocol.ts"
-import { mac, makeVectors, type Vectors } from "./Vectors.ts"
+import { mac } from "./Secrets.ts"
+import { makeVectors, type Vectors } from "./Vectors.ts"
 
 const file = new URL("../vectors/vectors.json", import.meta.url)
 const made = makeVectors()
@@ -56,9 +57,9 @@ describe("The test vectors", () => {
   })
 
   it("hold for records", () => {
-    for (const { ended, hex: form, messages } of vectors.records) {
+    for (const { ended, hex: form, messages, skipped } of vectors.records) {
       const read = recordsOf(fromHex(form))
-      assert.deepStrictEqual([read.messages, read.ended], [messages, ended])
+      assert.deepStrictEqual([read.messages, read.skipped, read.ended], [messages, skipped, ended])
       assert.strictEqual(read.counts.at(-1)!.end, form.length / 2)
     }
   })
@@ -110,6 +111,46 @@ describe("The test vectors", () => {
       [...new Set(rejected)],
       declined.map((index) => up.ends[index]!)
     )
+  })
+
+  it("hold for channels that a stranger reads: what was not seen is opened again, what is over or reset is known to be", () => {
+    const { channels, sent } = vectors.channels
+    const arrived = (from: "client" | "server", link: number) =>
+      decodeAll(
+        concat(sent.filter((one) => one.from === from && one.link === link).map((one) => fromHex(one.hex))),
+        65_536
+      )
+    const streams = { client: new Map<number, Array<number>>(), server: new Map<number, Array<number>>() }
+    for (const from of ["client", "server"] as const) {
+      for (const { _tag, bytes, channel, offset } of [1, 2].flatMap((link) => arrived(from, link).frames)) {
+        if (_tag !== "Data") continue
+        const stream = streams[from].get(Number(channel)) ?? []
+        streams[from].set(Number(channel), stream)
+        assert.isAtMost(Number(offset), stream.length)
+        fromHex(String(bytes)).forEach((byte, i) => (stream[Number(offset) + i] = byte))
+      }
+    }
+    const read = (from: "client" | "server", id: number) => recordsOf(Uint8Array.from(streams[from].get(id) ?? []))
+    for (const { channel, fate, fromClient, fromServer, skipped = 0 } of channels) {
+      const [up, down] = [read("client", channel), read("server", channel)]
+      assert.deepStrictEqual([up.messages, down.messages], [fromClient, fromServer], `channel ${channel}`)
+      assert.strictEqual(up.skipped[0]! + down.skipped[0]!, skipped)
+      assert.strictEqual(up.ended && down.ended, fate === "over")
+    }
+    const about = (from: "client" | "server", link: number) =>
+      arrived(from, link).frames.map(({ _tag, channel }) =>
+        channel === undefined ? _tag : `${_tag} ${Number(channel)}`
+      )
+    assert.deepStrictEqual(about("client", 1).slice(2), ["Open 1", "Open 3", "Data 1", "Data 3"])
+    assert.deepStrictEqual(about("client", 2), [
+      ...["Hello", "Proof", "Positions 0", "Positions 2", "Reset 3", "Channels"],
+      ...["Open 5", "Data 5"],
+      ...["Positions 0", "Positions 2"]
+    ])
+    assert.deepStrictEqual(about("server", 2).slice(0, 7), [
+      ...["Challenge", "Resumed", "Positions 0", "Positions 1", "Positions 3", "Positions 2", "Channels"]
+    ])
+    assert.include(about("server", 2), "ResetDone 3")
   })
 
   it("carry payloads of Data byte by byte as the code writes them", () => {

@@ -2,18 +2,11 @@
  * Makes the test vectors of SPEC.md. They are the same in every run: `UPDATE=1` writes them to `vectors/vectors.json`,
  * and without it a test compares.
  */
-import { Decoder, Frame, Handshake, Peer, SendWindow, Varint } from "@holdfast/protocol"
-import { createHmac } from "node:crypto"
+import { Frame, Handshake, SendWindow, Varint } from "@holdfast/protocol"
+import { makeChannels, makeConversation } from "./Conversations.ts"
+import { mac, secret } from "./Secrets.ts"
 import { challenge, concat, controls, dataFrame, fromHex, hello, hex, plain, proof } from "./Samples.ts"
 import type { SlowFrame } from "./SlowProtocol.ts"
-
-/** What one side sent on one link at one time: the bytes that arrived, and those behind them that did not. */
-export interface Sent {
-  readonly link: number
-  readonly from: "client" | "server"
-  readonly hex: string
-  readonly lost: string
-}
 
 export type Vectors = ReturnType<typeof makeVectors>
 
@@ -40,9 +33,15 @@ export const makeVectors = () => ({
     }))
   ],
   violations,
-  records: records.map(({ ended, messages }) => ({ messages, ended, hex: hex(streamOf(messages, ended)) })),
+  records: records.map(({ ended, messages, skipped = messages.map(() => 0).concat(0) }) => ({
+    messages,
+    skipped,
+    ended,
+    hex: hex(streamOf(messages, skipped, ended))
+  })),
   proofs: makeProofs(),
-  conversation: makeConversation()
+  conversation: makeConversation(),
+  channels: makeChannels()
 })
 
 const integers = [0, 37, 63, 64, 15_293, 16_383, 16_384, 494_878_333, 2 ** 30 - 1, 2 ** 30, 2 ** 32, 2 ** 53 - 1]
@@ -75,26 +74,32 @@ const violations = [
   { rule: "refused-code", hex: "06040a000000" }
 ]
 
-const records = [
+const records: ReadonlyArray<{
+  readonly messages: ReadonlyArray<string>
+  readonly skipped?: ReadonlyArray<number>
+  readonly ended: boolean
+}> = [
   { messages: [], ended: true },
   { messages: [""], ended: false },
   { messages: ["68656c6c6f", "", "00"], ended: true },
   { messages: ["aa".repeat(62), "bb".repeat(63)], ended: false },
-  { messages: ["cc".repeat(300)], ended: true }
+  { messages: ["cc".repeat(300)], ended: true },
+  { messages: [], skipped: [3], ended: false },
+  { messages: ["61", "62", ""], skipped: [1, 0, 64, 16_384], ended: true }
 ]
 
-const streamOf = (messages: ReadonlyArray<string>, ended: boolean): Uint8Array => {
+const streamOf = (messages: ReadonlyArray<string>, skipped: ReadonlyArray<number>, ended: boolean): Uint8Array => {
   const window = new SendWindow.SendWindow()
-  for (const message of messages) window.accept(fromHex(message))
+  for (const [i, count] of skipped.entries()) {
+    for (let skip = 0; skip < count; skip++) window.enqueue(new Uint8Array(0), 0)
+    window.expire(0)
+    if (i < messages.length) window.enqueue(fromHex(messages[i]!))
+  }
   if (ended) window.acceptEnd()
-  window.resume(0, 0, window.end)
+  window.resume(0, 0, Number.MAX_SAFE_INTEGER)
+  window.feed(Infinity)
   return concat(window.next(Infinity))
 }
-
-const secret = Uint8Array.from({ length: 32 }, (_, i) => 0x40 + i)
-
-export const mac = (key: Uint8Array, data: Uint8Array): Uint8Array =>
-  new Uint8Array(createHmac("sha256", key).update(data).digest())
 
 const makeProofs = () => {
   const covered = Handshake.proofTranscript(hello, challenge, proof.positions)
@@ -111,103 +116,4 @@ const makeProofs = () => {
     resumedCovers: hex(resumed),
     resumedMac: hex(mac(secret, resumed))
   }
-}
-
-/** One session over two links. The first breaks in the middle of the client's second message. */
-const makeConversation = () => {
-  const limits: Peer.Limits = {
-    windowBytes: 256,
-    channelWindowBytes: 64,
-    windowBytesMax: 256,
-    growthBytes: 0,
-    channelsMax: 4,
-    messageBytesMax: 1000,
-    frameBytesMax: 120
-  }
-  const client = new Peer.Peer(limits, "client")
-  const server = new Peer.Peer(limits, "server")
-  const sent: Array<Sent> = []
-  const fromClient = ["68656c6c6f", "11".repeat(400), "", "627965"]
-  const fromServer = ["22".repeat(70), "33"]
-  let decoders = { client: new Decoder.Decoder(65_536, client), server: new Decoder.Decoder(65_536, server) }
-  let link = 1
-
-  const log = (from: Sent["from"], bytes: Uint8Array, lostFrom = bytes.length) =>
-    sent.push({ link, from, hex: hex(bytes.subarray(0, lostFrom)), lost: hex(bytes.subarray(lostFrom)) })
-  const open = (from: Sent["from"], frame: Handshake.Handshake) => log(from, Frame.encode(frame))
-  const turn = (from: Sent["from"], lostBytes = 0) => {
-    const bytes = concat((from === "client" ? client : server).write(10_000)?.chunks ?? [])
-    const arrived = bytes.length - lostBytes
-    decoders[from === "client" ? "server" : "client"].push(bytes.subarray(0, arrived))
-    log(from, bytes, arrived)
-  }
-  const takeAll = (peer: Peer.Peer) => {
-    peer.receive.hand()
-    peer.receive.hand()
-    peer.announce()
-  }
-
-  const first: Handshake.Hello = {
-    ...hello,
-    messageBytesMax: limits.messageBytesMax,
-    terms: server.offer,
-    session: new Uint8Array(0),
-    epoch: 1
-  }
-  open("client", first)
-  open("server", {
-    _tag: "Welcome",
-    version: 1,
-    heartbeatMillisMax: 5000,
-    terms: server.offer,
-    session: hello.session,
-    secret
-  })
-  client.begin(server.offer)
-  server.begin(client.offer)
-  for (const message of fromClient) client.send.accept(fromHex(message))
-  turn("client")
-  server.send.accept(fromHex(fromServer[0]!))
-  server.ping(1)
-  takeAll(server)
-  turn("server")
-  takeAll(client)
-  turn("client", 90)
-  client.cut()
-  server.cut()
-  link = 2
-  decoders = { client: new Decoder.Decoder(65_536, client), server: new Decoder.Decoder(65_536, server) }
-
-  const again: Handshake.Hello = { ...first, session: hello.session, epoch: 2, nonce: mac(secret, hello.nonce) }
-  const challenged: Handshake.Challenge = { ...challenge, positions: server.positions() }
-  const positions = client.positions()
-  const proven: Handshake.Proof = {
-    _tag: "Proof",
-    positions,
-    mac: mac(secret, Handshake.proofTranscript(again, challenged, positions))
-  }
-  open("client", again)
-  open("server", challenged)
-  open("client", proven)
-  open("server", { _tag: "Resumed", mac: mac(secret, Handshake.resumedTranscript(again, challenged, proven)) })
-  server.resume(positions)
-  client.resume(challenged.positions)
-
-  server.send.accept(fromHex(fromServer[1]!))
-  server.send.acceptEnd()
-  client.send.acceptEnd()
-  turn("server")
-  takeAll(client)
-  turn("client")
-  server.receive.hand()
-  server.receive.reject()
-  takeAll(server)
-  turn("server")
-  turn("client")
-  takeAll(server)
-  turn("server")
-  client.close({ code: "Normal", epoch: 0, detail: "" })
-  turn("client")
-  turn("server")
-  return { sent, fromClient, fromServer, declined: [1] }
 }
