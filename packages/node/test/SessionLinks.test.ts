@@ -261,7 +261,7 @@ const promises: Record<string, (stage: Stage, kind: Kind) => Effect.Effect<void,
         Schedule.setInputType<ConnectionError.ConnectionError>(),
         Schedule.tap(({ input }) => Effect.sync(() => ended.push(input.reason._tag)))
       )
-      const { client } = yield* dial(stage, { policy: { reconnect, open: "1 second" } })
+      const { client } = yield* dial(stage, { policy: { reconnect, open: "3 seconds" } })
       yield* client.deliver(encode("x"))
       assert.include(ended, "OpenTimedOut")
       assert.isAtLeast(stage.relay.dials(), 2) // the WebSocket of Node 24 dials once more by itself
