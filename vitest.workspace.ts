@@ -6,7 +6,7 @@ const conditions = ["source", "node", "import", "default"]
 const project = (name: string, test: Record<string, unknown>) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { name, testTimeout: 20_000, ...test }
+  test: { name, testTimeout: 60_000, ...test }
 })
 
 const inPackage = (name: string) => project(name, { root: `packages/${name}`, include: ["test/**/*.test.ts"] })
