@@ -2,7 +2,7 @@
 // the network is said to be back.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Page } from "playwright-core"
@@ -18,10 +18,13 @@ if (missing !== undefined && process.env["CI"] !== undefined) throw new Error(mi
 const inBrowser = it.live.skipIf(missing !== undefined)
 
 /** A folder with the program of the page and an empty ledger. */
-const office = Effect.promise(async () => {
-  const folder = mkdtempSync(join(tmpdir(), "holdfast-notes-"))
+const office = Effect.gen(function* () {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "holdfast-notes-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+  )
   const script = join(folder, "page.js")
-  const program = await bundle("test/real/harness/entry.js", `import "./page.ts"`)
+  const program = yield* Effect.promise(() => bundle("test/real/harness/entry.js", `import "./page.ts"`))
   assert.deepStrictEqual(program.platformModules, [])
   writeFileSync(script, program.code)
   const ledger = join(folder, "ledger")
