@@ -52,6 +52,9 @@ const patience = duration("patience", "10 seconds").pipe(
 const drain = duration("drain", "30 seconds").pipe(
   Flag.withDescription('How long open connections may go on after a signal (default "30 seconds")')
 )
+const keep = duration("keep", "10 minutes").pipe(
+  Flag.withDescription('How long connections are kept while there is no link (default "10 minutes")')
+)
 const connectionsMax = Flag.Int("connections-max").pipe(
   Flag.withDefault(1000),
   Flag.filter(
@@ -84,6 +87,7 @@ const serveCommand = Command.make(
       Flag.optional,
       Flag.withDescription("The private key (PEM) of --tls-cert")
     ),
+    keep,
     ...shared
   },
   Effect.fn(function* (options) {

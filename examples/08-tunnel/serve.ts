@@ -11,8 +11,8 @@ import { type Address, type Named, namedText, text } from "./address.ts"
 import { Connections, Refused } from "./connections.ts"
 import { type Happening, Journal } from "./journal.ts"
 import * as Proof from "./proof.ts"
-import { Status } from "./status.ts"
 import { splice } from "./splice.ts"
+import { Status } from "./status.ts"
 import * as Tcp from "./tcp.ts"
 import { backlog, policyOf, Tunnel } from "./tunnel.ts"
 
@@ -25,6 +25,8 @@ export interface ServeOptions {
   /** Of each tunnel; the bound of all is that of `Connections`. */
   readonly connectionsMax: number
   readonly patience: Duration.Duration
+  /** How long the connections of a tunnel without a link are kept. */
+  readonly keep: Duration.Duration
   readonly drain: Duration.Duration
 }
 
@@ -40,8 +42,8 @@ export const serve = Effect.fn("tunnel.serve")(function* (options: ServeOptions)
   const refuse = (incoming: SessionChannel.Incoming, detail: string) =>
     Effect.andThen(incoming.refuse(detail), Effect.fail(new Refused({ message: detail })))
 
-  const carry = (incoming: SessionChannel.Incoming, from: string) =>
-    connections.carry(incoming.name, from, (carried) =>
+  const carry = (incoming: SessionChannel.Incoming) =>
+    connections.carry(incoming.name, "the tunnel", (carried) =>
       Effect.gen(function* () {
         const target = targets.get(incoming.name)
         if (target === undefined) {
@@ -57,7 +59,7 @@ export const serve = Effect.fn("tunnel.serve")(function* (options: ServeOptions)
   const handler = (session: Session.Session<Uint8Array, Uint8Array>) =>
     Stream.runForEach(session.channels, (incoming) => {
       const full = connections.full()
-      return full === undefined ? Effect.forkScoped(carry(incoming, "the tunnel")) : incoming.refuse(full)
+      return full === undefined ? Effect.forkScoped(carry(incoming)) : incoming.refuse(full)
     })
 
   const server = Proof.listening(yield* listener(options), {
@@ -66,7 +68,7 @@ export const serve = Effect.fn("tunnel.serve")(function* (options: ServeOptions)
   })
   yield* Tunnel.serve(handler, {
     policy: policyOf(options.patience),
-    limits: { channelsMax: options.connectionsMax },
+    limits: { channelsMax: options.connectionsMax, resumeWindow: options.keep },
     onEvent: (event) =>
       Effect.suspend(() => {
         status.links = `${counted(event, counts)} links of ${counts.sessions} tunnels`

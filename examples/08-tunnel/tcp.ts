@@ -6,8 +6,7 @@ import { Plaintext } from "@holdfast/node"
 import { Effect, Schema, type Scope, type Sink, type Stream } from "effect"
 import { promises as Dns } from "node:dns"
 import * as Net from "node:net"
-import type { Address } from "./address.ts"
-import { text } from "./address.ts"
+import { type Address, text } from "./address.ts"
 
 /** A connection was not made, or broke. */
 export class TcpFailed extends Schema.TaggedError<TcpFailed>()("TcpFailed", {
@@ -104,7 +103,7 @@ const finish = (socket: Net.Socket): void => {
  * Resets at once. `resetAndDestroy` alone waits until all that was written has gone, which may be never; and while its
  * FIN is on the way a socket cannot be reset: Node would say EINVAL and keep the descriptor for ever.
  */
-export const reset = (socket: Net.Socket): void => {
+const reset = (socket: Net.Socket): void => {
   if (!socket.writableEnded || socket.writableFinished) socket.resetAndDestroy()
   socket.destroy()
 }

@@ -59,17 +59,17 @@ const ways: ReadonlyArray<Way> = [
   },
   {
     fault: "C1: the server closes with unread input; the client waits",
-    server: unread({ does: "closes", afterMillis: 200 }),
+    server: unread({ does: "closes", afterMillis: 600 }),
     client: "waits"
   },
   {
     fault: "C2: the same, and the client closes at once",
-    server: unread({ does: "closes", afterMillis: 200 }),
+    server: unread({ does: "closes", afterMillis: 600 }),
     client: "closes"
   },
   {
     fault: "C3: the server resets; the client ends and waits",
-    server: unread({ does: "resets", afterMillis: 200 }),
+    server: unread({ does: "resets", afterMillis: 600 }),
     client: "ends"
   },
   { fault: "D1: the client resets after its write", server: unread(), client: "resets" },

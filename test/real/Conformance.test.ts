@@ -36,7 +36,7 @@ describe.concurrent(`a real kernel${Namespace.missing === undefined ? "" : `: ${
             assert.isTrue(agree(simulated[name], real[name], within), verdict)
           }
         }),
-      row.lastsMillis + 60_000
+      row.lastsMillis + 120_000
     )
   }
 })

@@ -267,6 +267,26 @@ describe("an end of a tunnel", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("that listens resets the connections of a dialling end that does not come back", () =>
+    Effect.gen(function* () {
+      let error: string | undefined
+      const target = yield* Plain.listen((socket) => {
+        socket.on("error", (cause: NodeJS.ErrnoException) => (error = cause.code))
+        socket.resume()
+      })
+      const secretFile = yield* Tunnel.secretFile
+      const serving = yield* Tunnel.serve(secretFile, { default: target.port }, "--keep", "1 second")
+      const dialling = yield* Tunnel.dial(secretFile, Tunnel.portOf(serving), ["default"])
+      const client = yield* connect(Tunnel.portOf(dialling))
+      client.socket.write("x")
+      yield* Plain.until(() => target.receivedBytes() === 1)
+      dialling.program.process.kill("SIGKILL")
+      yield* Plain.until(() => error !== undefined)
+      assert.strictEqual(error, "ECONNRESET")
+      yield* serving.program.prints(/"sessionEnded".*did not come back within the resume window/)
+    }).pipe(Effect.scoped)
+  )
+
   it.live(
     "that dials outlives a listening end that is killed: open connections are reset, new ones go to the next one",
     () =>

@@ -57,7 +57,7 @@ describe.concurrent(`the same scenario, simulated and real${Namespace.missing ==
           const difference = (real.noticedAfterMillis ?? 0) - (simulated.noticedAfterMillis ?? 0)
           assert.isAtMost(Math.abs(difference), toleranceMillis)
         }),
-      60_000
+      120_000
     )
   }
 })
