@@ -54,7 +54,7 @@ const answering = everybody.filter(
 )
 
 export const cases: ReadonlyArray<Case> = [
-  ...streams(everybody),
+  ...streams(everybody.filter((name) => name !== "holdfast-requests")),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 50),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 200),
   ...exchanges("ping", 1, answering, sizes),

@@ -12,6 +12,7 @@ const madeHere = {
   "holdfast-arrays": async () => (await import("./contestants/holdfast.ts")).arrays,
   "holdfast-messages": async () => (await import("./contestants/holdfast.ts")).messages,
   "holdfast-handle": async () => (await import("./contestants/holdfast.ts")).handle,
+  "holdfast-requests": async () => (await import("./contestants/holdfast.ts")).requests,
   "holdfast-schema": async () => (await import("./contestants/holdfast.ts")).schema
 } satisfies Record<string, Load>
 

@@ -24,11 +24,11 @@ describe("in a browser", () => {
     assert.deepStrictEqual([...packages].toSorted(), ["effect", "holdfast", "protocol"])
   })
 
-  it("a page with one session costs less than 40 KB for holdfast, minified and gzipped, beside effect", async () => {
+  it("a page with one session costs less than 45 KB for holdfast, minified and gzipped, beside effect", async () => {
     const ours = await bundle("page.js", session, effect)
     const whole = await bundle("page.js", session)
     console.log(`bundle: ${ours.gzipBytes} bytes of ours, ${whole.gzipBytes} with effect (min + gzip)`)
-    assert.isBelow(ours.gzipBytes, 40_000)
+    assert.isBelow(ours.gzipBytes, 45_000)
     assert.isAbove(whole.gzipBytes, ours.gzipBytes)
     assert.notInclude(ours.code, "Dialect") // what a page does not use is not in it
   })

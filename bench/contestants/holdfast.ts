@@ -4,7 +4,7 @@
 import { NodeLink, NodeListener } from "@holdfast/node"
 import { Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
 import * as SocketServer from "effect/socket/SocketServer"
-import { Session } from "holdfast"
+import { Requests, Session } from "holdfast"
 import type { Contestant } from "../contestant.ts"
 import { type Asker, numberOf, patternOf, stamp } from "../workload.ts"
 
@@ -97,6 +97,29 @@ export const handle: Contestant = {
   ...messages,
   receive: (check) =>
     listening(Bytes.serve((session) => session.handle((message) => Effect.sync(() => check.message(message)))))
+}
+
+const Echo = Requests.make("echo")
+
+/** A fiber for each question on either side, each with its own patience. Nobody streams this way. */
+export const requests: Contestant = {
+  ...arrays,
+  answer: () => listening(Bytes.serve((session) => Echo.serve(session, (question) => Effect.succeed(question)))),
+  ask: (port, asker) =>
+    conversing(port, (session) =>
+      Effect.gen(function* () {
+        const echo = yield* Echo.client(session, { patience: "30 seconds" })
+        const one = Effect.whileLoop({
+          while: () => !asker.isOver,
+          body: () => echo.ask(asker.question()),
+          step: (answer) => asker.answered(answer)
+        })
+        yield* Effect.all(
+          Array.from({ length: asker.outstanding }, () => one),
+          { concurrency: "unbounded", discard: true }
+        )
+      }).pipe(Effect.scoped)
+    )
 }
 
 /** By arrays, through a Schema: what the check sees is made from what was decoded. */

@@ -288,6 +288,24 @@ export class AnswerOverdue extends Schema.TaggedError<AnswerOverdue>()("AnswerOv
   }
 }
 
+/** A request has no answer: it was read by the other side's handler, or by its schema, and that was the end of it. */
+export class RequestFailed extends Schema.TaggedError<RequestFailed>()("RequestFailed", {
+  channel: Schema.String,
+  /** `Died`: the handler had a defect. `Interrupted`: it was interrupted. `Invalid`: the request did not decode. */
+  outcome: Schema.Literals(["Died", "Interrupted", "Invalid"])
+}) {
+  readonly endedBy = "peer"
+  readonly retryable = false
+  override get message(): string {
+    const what = {
+      Died: "the handler had a defect, which its own log tells",
+      Interrupted: "the handler was interrupted before it had one",
+      Invalid: "the request does not decode there; check that both ends have the same definition"
+    }[this.outcome]
+    return `a request on the channel "${this.channel}" has no answer: ${what}`
+  }
+}
+
 /** `policy.reconnect` is done. `last` is what ended the last attempt. */
 export class RetriesExhausted extends Schema.TaggedError<RetriesExhausted>()("RetriesExhausted", {
   /** Attempts since the schedule began, which is since the last stable incarnation. */
@@ -415,6 +433,7 @@ export const Reason = Schema.Union([
   BacklogExceeded,
   DetectorFired,
   AnswerOverdue,
+  RequestFailed,
   RetriesExhausted,
   SessionLost,
   Expired,

@@ -18,6 +18,7 @@
  * | `min([spaced("5 seconds"), recurs(2)])` | 0 0 5 5 ... | the bound is `max` |
  */
 import { Clock, Duration, Effect, Latch, Option, Schedule } from "effect"
+import { isLate } from "./internal/lateness.ts"
 import { nextDelay } from "./internal/Unroll.ts"
 
 /** What is known while something is missing: the input of a patience that adapts itself. */
@@ -135,7 +136,7 @@ export const watch = (options: WatchOptions): Watch => {
     }
     let due = dueAt()
     if (punctual) due = Math.max(due, armedAt) // a first delay that is over before it could be waited is not lateness
-    const lateBy = () => now() - due - Math.max(lateMillisMin, delay / 10)
+    const isLateNow = () => isLate(now() - due, delay)
 
     for (;;) {
       while (now() < due && anchor === from && !replaced) {
@@ -145,7 +146,7 @@ export const watch = (options: WatchOptions): Watch => {
       yield* Effect.yieldNow // a turn of the event loop: input that waits in the kernel is read before anybody is judged
       if (anchor === from && !replaced) options.look?.()
       if (anchor !== from) {
-        punctual = lateBy() <= 0
+        punctual = !isLateNow()
         return undefined
       }
 
@@ -166,7 +167,7 @@ export const watch = (options: WatchOptions): Watch => {
         continue
       }
 
-      const late = lateBy() > 0
+      const late = isLateNow()
       if (late && !graceUsed) {
         graceUsed = true
         listening = true
@@ -254,9 +255,6 @@ export interface WithinOptions<E> {
   /** Called for each question; there is nobody to ask, so it only tells. */
   readonly ask?: ((evidence: Evidence) => void) | undefined
 }
-
-/** A wake up to this late is ordinary: timers and garbage collection. */
-const lateMillisMin = 100
 
 /** A last delay of nothing would be waited again and again without a pause. */
 const againMillisMin = 100

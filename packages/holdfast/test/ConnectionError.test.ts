@@ -68,6 +68,9 @@ const reasons: ReadonlyArray<
   ],
   [new ConnectionError.DetectorFired({ detector: "disk", detail: "full" }), "us", true, "disk"],
   [new ConnectionError.AnswerOverdue({ ...evidence, unanswered: 3 }), "us", true, "owes 3 answers, the oldest for 10s"],
+  [new ConnectionError.RequestFailed({ channel: "a", outcome: "Died" }), "peer", false, "which its own log tells"],
+  [new ConnectionError.RequestFailed({ channel: "a", outcome: "Interrupted" }), "peer", false, "was interrupted"],
+  [new ConnectionError.RequestFailed({ channel: "a", outcome: "Invalid" }), "peer", false, "have the same definition"],
   [new ConnectionError.RetriesExhausted({ attempts: 7, last }), "us", false, "after 7 attempts"],
   [
     new ConnectionError.SessionLost({ lost: "Unknown", notSent: 1, fateUnknown: 2 }),

@@ -64,7 +64,7 @@ for (const { name, stage } of kinds) {
         const connection = yield* Lines.make({
           link: here.link,
           fateUnknown: "sendAgain",
-          policy: { silence, open: "1 second", reconnect: Schedule.spaced("20 millis") }
+          policy: { silence, open: "3 seconds", reconnect: Schedule.spaced("20 millis") }
         })
         const heard: Array<string> = []
         yield* Effect.forkChild(Stream.runForEach(connection.messages, (line) => Effect.sync(() => heard.push(line))))

@@ -192,6 +192,42 @@ const promises: Record<string, (stage: Stage, kind: Kind) => Effect.Effect<void,
       assert.isAbove(relay.dials(), harms.length)
     }),
 
+  "carries channels that either side opens, past one that is stuck, and across a cut": (stage) =>
+    Effect.gen(function* () {
+      const { client, theirs } = yield* pair(stage)
+      const numbers = Array.from({ length: 60 }, (_, i) => String(i))
+      const echoing = (end: End) =>
+        Stream.runForEach(end.channels, (incoming) =>
+          incoming.accept().pipe(
+            Effect.flatMap((channel) => (incoming.name === "stuck" ? Effect.never : channel.handle(channel.send))),
+            Effect.scoped,
+            Effect.forkScoped
+          )
+        )
+      for (const [here, there] of [
+        [client, theirs],
+        [theirs, client]
+      ] as const) {
+        yield* Effect.forkScoped(echoing(there))
+        const stuck = yield* here.open("stuck")
+        yield* Effect.forkScoped(Effect.exit(stuck.sendAll(Array.from({ length: 300 }, () => new Uint8Array(10_000)))))
+        const flowing = yield* here.open("flowing")
+        const heard: Array<string> = []
+        yield* Effect.forkScoped(
+          Effect.exit(flowing.handle((message) => Effect.sync(() => heard.push(decode(message)))))
+        )
+        for (const [n, number] of numbers.entries()) {
+          yield* flowing.send(encode(number))
+          if (n === 30) stage.relay.cut()
+        }
+        yield* Plain.until(() => heard.length === numbers.length)
+        assert.deepStrictEqual(heard, numbers)
+        yield* stuck.reset("enough")
+        yield* flowing.end
+      }
+      assert.isAtLeast(stage.relay.dials(), 3)
+    }),
+
   "notices a silent network, and goes on over the next link": (stage) =>
     Effect.gen(function* () {
       const { client, theirs } = yield* pair(stage, { client: { policy: quick }, server: { policy: quick } })
@@ -225,7 +261,7 @@ const promises: Record<string, (stage: Stage, kind: Kind) => Effect.Effect<void,
         Schedule.setInputType<ConnectionError.ConnectionError>(),
         Schedule.tap(({ input }) => Effect.sync(() => ended.push(input.reason._tag)))
       )
-      const { client } = yield* dial(stage, { policy: { reconnect, open: "1 second" } })
+      const { client } = yield* dial(stage, { policy: { reconnect, open: "3 seconds" } })
       yield* client.deliver(encode("x"))
       assert.include(ended, "OpenTimedOut")
       assert.isAtLeast(stage.relay.dials(), 2) // the WebSocket of Node 24 dials once more by itself

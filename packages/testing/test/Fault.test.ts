@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Fault, SimHost, SimNetwork, type Transcript } from "@holdfast/testing"
 import { Effect, type Scope } from "effect"
-import { believing, type Believer, dialing, port, writing } from "./Programs.ts"
+import { accepting, believing, type Believer, dialing, port, writing } from "./Programs.ts"
 
 type Network = SimNetwork.SimNetwork
 
@@ -279,4 +279,46 @@ describe("the transcript of a fault", () => {
     const nobody = SimNetwork.run({ seed: 1 }, (network) => network.inflict(Fault.freeze("nobody")))
     return Effect.runPromiseExit(nobody).then((exit) => assert.include(String(exit), "no machine called nobody"))
   })
+})
+
+describe("a router that says host unreachable", () => {
+  it.effect("ends a dial at once, and tells a connection that is up nothing, which goes on when it is healed", () =>
+    onStage(
+      Effect.fnUntraced(function* (stage) {
+        const { believer, client, network } = stage
+        const { afterwards, meanwhile } = yield* during(stage, Fault.unreachable("client", "server"))
+        assert.isAtMost(meanwhile, 100) // what was under way
+        assert.isUndefined(believer.ended)
+        assert.isAbove(afterwards, 20_000)
+        yield* network.inflict(Fault.unreachable("client", "server"))
+        const from = network.now()
+        const error = yield* Effect.flip(dialing(network, client))
+        assert.include(String(error), "EHOSTUNREACH")
+        assert.isBelow(network.now() - from, 10)
+      })
+    )
+  )
+})
+
+describe("the first timeout of a connection", () => {
+  for (const age of ["1 second", "1 hour"] as const) {
+    it.effect(`follows its own round trip, also ${age} after the beginning of the world`, () =>
+      SimNetwork.run({ seed: 1 }, (network) =>
+        Effect.gen(function* () {
+          const [client, server] = [network.host("client"), network.host("server")]
+          yield* accepting(server)
+          yield* Effect.sleep(age)
+          yield* network.inflict(Fault.synOnly("client", "server"))
+          const { opened } = yield* dialing(network, client)
+          yield* client.run(opened.write([new Uint8Array(100)]))
+          yield* Effect.sleep("1 second")
+          // At once, after 0.2 s and after 0.6 s.
+          assert.strictEqual(
+            packets(network, "client", ({ kind }) => kind === "data"),
+            3
+          )
+        })
+      )
+    )
+  }
 })

@@ -1,0 +1,60 @@
+/**
+ * What goes over a channel of requests: one byte for the kind, four for the slot (big-endian), and the payload. A slot
+ * belongs to a request until its one reply has come; then it serves the next request.
+ */
+
+/** From whoever asks. What comes of a request that was cancelled is replied like anything else. */
+export interface Question extends Of<"Request" | "Cancel"> {}
+
+/**
+ * From whoever answers, one for each request: its response, its typed failure, or why there is neither. `Died`: a defect.
+ * `Interrupted`: whoever answers was interrupted. `Invalid`: the request did not decode.
+ */
+export interface Reply extends Of<"Success" | "Failure" | "Died" | "Interrupted" | "Invalid"> {}
+
+interface Of<Kind> {
+  readonly kind: Kind
+  readonly slot: number
+  /** A view. */
+  readonly payload: Uint8Array
+}
+
+export type RequestRecord = Question | Reply
+
+export const isQuestion = (record: RequestRecord): record is Question =>
+  record.kind === "Request" || record.kind === "Cancel"
+
+export const isReply = (record: RequestRecord): record is Reply => !isQuestion(record)
+
+export const encode = (kind: RequestRecord["kind"], slot: number, payload: Uint8Array = nothing): Uint8Array => {
+  const bytes = new Uint8Array(headerBytes + payload.length)
+  bytes[0] = kinds.indexOf(kind)
+  bytes[1] = slot >>> 24
+  bytes[2] = slot >>> 16
+  bytes[3] = slot >>> 8
+  bytes[4] = slot
+  bytes.set(payload, headerBytes)
+  return bytes
+}
+
+/** Nothing where the bytes are none. */
+export const decode = (bytes: Uint8Array): RequestRecord | undefined => {
+  const kind = kinds[bytes[0]!]
+  if (bytes.length < headerBytes || kind === undefined) return undefined
+  const slot = ((bytes[1]! << 24) | (bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!) >>> 0
+  return { kind, slot, payload: bytes.subarray(headerBytes) }
+}
+
+const kinds: ReadonlyArray<RequestRecord["kind"]> = [
+  "Request",
+  "Cancel",
+  "Success",
+  "Failure",
+  "Died",
+  "Interrupted",
+  "Invalid"
+]
+
+const headerBytes = 5
+
+const nothing = new Uint8Array(0)
