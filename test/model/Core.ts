@@ -108,7 +108,7 @@ export const plain: Omit<Extent, "incarnations"> = Object.freeze<Omit<Extent, "i
   ends: false,
   channels: 0,
   opener: "client",
-  channelsMax: 1,
+  channelsMax: 0,
   channelMessages: [0, 0],
   channelEnds: false,
   resets: false,

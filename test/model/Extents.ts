@@ -11,7 +11,7 @@ const { DECLINES, ENDS, INCARNATIONS, MESSAGES, PIECES, RESTARTS } = process.env
 export const isFull = MESSAGES !== undefined
 
 /** One channel, opened by the client. */
-const one: Extent = { ...plain, incarnations: 2, channels: 1, channelMessages: [1, 0] }
+const one: Extent = { ...plain, incarnations: 2, channels: 1, channelsMax: 1, channelMessages: [1, 0] }
 
 const quick: ReadonlyArray<Extent> = [
   { ...plain, incarnations: 2, messages: 2, restarts: 1 },

@@ -62,4 +62,4 @@ export const mutant = (name: string, core: Core, breaks: RegExp, extent: Partial
 })
 
 /** Where a mistake with channels shows: the client opens one and sends a message on it. */
-export const oneChannel: Partial<Extent> = { messages: 0, channels: 1, channelMessages: [1, 0] }
+export const oneChannel: Partial<Extent> = { messages: 0, channels: 1, channelsMax: 1, channelMessages: [1, 0] }

@@ -3,7 +3,7 @@
  * Both go by reflection: a field that is added to a class takes part at once. Only what is named in `essence` does not
  * count. Frozen objects never change and are shared. A closure cannot be copied and is refused.
  */
-import { Channel, Decoder, Peer, ReceiveWindow, SendWindow } from "@holdfast/protocol"
+import { Channel, Decoder, Openings, Peer, ReceiveWindow, SendWindow } from "@holdfast/protocol"
 import { Channels } from "@holdfast/protocol/Channels"
 import { Credit } from "@holdfast/protocol/Credit"
 import { Turns } from "@holdfast/protocol/Turns"
@@ -85,6 +85,8 @@ const essence = (value: object): Readonly<Record<string, unknown>> => {
     return { awaiting: ids(value, "awaiting"), full: ids(value, "full"), hasRoom: value.isRoomy }
   }
   if (value instanceof Channels) return { main: undefined, newsy: ids(value, "newsy"), consuming: undefined }
+  // If there may be no channels, nothing depends on whether the other side has told which there are.
+  if (value instanceof Openings.Openings && fields["channelsMax"] === 0) return { isUp: false }
   if (value instanceof Line) return { peer: undefined, channel: value.isOpen ? value.channel.id : value.channel }
   return value instanceof Peer.Peer ? { main: undefined } : {}
 }

@@ -1,8 +1,9 @@
-import { Decoder, Frame, Varint, type Violation } from "@holdfast/protocol"
+import { Decoder, Frame, Peer, Varint, type Violation } from "@holdfast/protocol"
 import { assert, describe, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import { concat, dataFrame, fromHex, hex, plain } from "./Samples.ts"
 import { decodeAll, recordsOf, type SlowFrame } from "./SlowProtocol.ts"
+import { limits } from "./Peers.ts"
 import { mac } from "./Secrets.ts"
 import { makeVectors, type Vectors } from "./Vectors.ts"
 
@@ -53,6 +54,17 @@ describe("The test vectors", () => {
     for (const { hex: form, rule } of vectors.violations) {
       assert.deepStrictEqual(decode(fromHex(form)), { frames: [], rule }, form)
       assert.strictEqual(decodeAll(fromHex(form), 65_536).rule, rule, form)
+    }
+  })
+
+  it("hold for what a client may not say", () => {
+    const { said, terms } = vectors.forbidden
+    const server = { ...limits, windowBytes: terms.limit, windowBytesMax: 16, channelWindowBytes: terms.channelLimit }
+    for (const { hex: form, rule } of said) {
+      const peer = new Peer.Peer({ ...server, growthBytes: terms.growth, channelsMax: terms.channels }, "server")
+      assert.deepStrictEqual(peer.offer, terms)
+      assert.isUndefined(peer.begin({ ...terms, limit: 16 }))
+      assert.strictEqual(new Decoder.Decoder(65_536, peer).push(fromHex(form))?.rule, rule, form)
     }
   })
 

@@ -2,7 +2,7 @@
  * Makes the test vectors of SPEC.md. They are the same in every run: `UPDATE=1` writes them to `vectors/vectors.json`,
  * and without it a test compares.
  */
-import { Frame, Handshake, SendWindow, Varint } from "@holdfast/protocol"
+import { Frame, Handshake, Positions, SendWindow, Varint } from "@holdfast/protocol"
 import { makeChannels, makeConversation } from "./Conversations.ts"
 import { mac, secret } from "./Secrets.ts"
 import { challenge, concat, controls, dataFrame, fromHex, hello, hex, plain, proof } from "./Samples.ts"
@@ -33,6 +33,19 @@ export const makeVectors = () => ({
     }))
   ],
   violations,
+  forbidden: {
+    terms: { limit: 8, reserve: 8, channelLimit: 16, growth: 0, channels: 2 },
+    said: forbidden.map(({ rule, said }) => ({
+      rule,
+      hex: hex(
+        concat(
+          said.map((one) =>
+            "_tag" in one ? Frame.encode(one) : dataFrame(one.channel, one.offset, fromHex(one.bytes))
+          )
+        )
+      )
+    }))
+  },
   records: records.map(({ ended, messages, skipped = messages.map(() => 0).concat(0) }) => ({
     messages,
     skipped,
@@ -72,6 +85,38 @@ const violations = [
   { rule: "frame-body", hex: `224103014100${"78".repeat(256)}` },
   { rule: "reset-code", hex: "2403010400" },
   { rule: "refused-code", hex: "06040a000000" }
+]
+
+interface Data {
+  readonly channel: number
+  readonly offset: number
+  readonly bytes: string
+}
+
+const open = (channel: number): Frame.Open => ({ _tag: "Open", channel, name: "" })
+const positions = (parts: Partial<Positions.Positions>): Positions.Positions => ({
+  ...Positions.unseen(parts.channel ?? 0, 16),
+  ...parts
+})
+
+/** What a client may not say, from the opening of a fresh session on, to a server with those terms. */
+const forbidden: ReadonlyArray<{ readonly rule: string; readonly said: ReadonlyArray<Frame.Control | Data> }> = [
+  { rule: "channel", said: [{ channel: 1, offset: 0, bytes: "02" }] },
+  { rule: "channel", said: [open(2)] },
+  { rule: "channel", said: [{ _tag: "Reset", channel: 0, code: "Failed", detail: "" }] },
+  { rule: "channel-order", said: [open(1), open(5)] },
+  { rule: "channel-limit", said: [open(1), open(3), open(5)] },
+  { rule: "channels", said: [{ _tag: "Channels", seen: 1, limit: 9 }] },
+  { rule: "data-gap", said: [open(1), { channel: 1, offset: 1, bytes: "02" }] },
+  { rule: "data-limit", said: [{ channel: 0, offset: 0, bytes: "02".repeat(9) }] },
+  { rule: "data-limit", said: [open(1), { channel: 1, offset: 0, bytes: "02".repeat(17) }] },
+  { rule: "data-after-end", said: [open(1), { channel: 1, offset: 0, bytes: "0002" }] },
+  { rule: "skip", said: [open(1), { channel: 1, offset: 0, bytes: "0100" }] },
+  { rule: "message-length", said: [open(1), { channel: 1, offset: 0, bytes: "bfffffff" }] },
+  { rule: "received", said: [positions({ received: 1 })] },
+  { rule: "limit", said: [positions({ limit: 15 })] },
+  { rule: "released", said: [open(1), positions({ channel: 1, released: 1 })] },
+  { rule: "frame-order", said: [{ _tag: "Resumed", mac: new Uint8Array(32) }] }
 ]
 
 const records: ReadonlyArray<{
