@@ -130,7 +130,10 @@ export class Openings {
     this.toldCount = seen
     for (let count = seen + 1; count <= this.openedCount; count++) {
       const channel = this.idOf(count)
-      this.openDue.push({ _tag: "Open", channel, name: (find(channel) ?? this.graves.get(channel))!.name })
+      const unseen = find(channel) ?? this.graves.get(channel)
+      if (unseen === undefined)
+        return violation("channels", `channel ${channel} is over, and was said never to be seen`)
+      this.openDue.push({ _tag: "Open", channel, name: unseen.name })
     }
     for (const [id, { isSaid }] of this.graves) {
       if (this.isUnseen(id) || (!isSaid && !this.isListing)) this.resetDue.add(id)

@@ -84,6 +84,15 @@ describe("A side that breaks a rule of channels", () => {
     assert.deepStrictEqual([rule(1, 3), rule(1, 5)], ["channels", undefined])
   })
 
+  it("has ended a channel and says that it has never seen it: channels", () => {
+    const { client } = new Peers()
+    client.openChannel("one")
+    assert.isUndefined(client.control(reset(1)))
+    client.cut()
+    assert.isUndefined(client.resume([none]))
+    assert.strictEqual(client.control(counts(0, 3))?.rule, "channels")
+  })
+
   it("forgets a channel before both directions have ended: channels", () => {
     const rule = (act: (peers: Peers) => void) => {
       const peers = new Peers()
