@@ -264,16 +264,16 @@ export class Outbox {
       accepted = rest
       contenders.push(Effect.flatMap(run, ({ missingFor }) => Effect.fail(this.full(messages, missingFor))))
     }
-    // Whoever waits for one message learns in time that it is not sent at all.
-    if (isDelivery && expiresAfterMillis < Infinity) {
-      const expire = Effect.andThen(
-        Effect.sleep(expiresAfterMillis),
-        Effect.sync(() => this.expire())
-      )
-      contenders.push(Effect.andThen(expire, Effect.never))
-    }
+    if (expiresAfterMillis < Infinity) contenders.push(this.expiring(expiresAfterMillis))
     const waiting = this.wait({ messages, next: 0, isDelivery, accepted })
     return contenders.length === 0 ? waiting : Effect.raceAllFirst([waiting, ...contenders])
+  }
+
+  /** Whoever waits learns in time that a message is not sent at all, or that there is room. */
+  private expiring(expiresAfterMillis: number): Effect.Effect<never> {
+    return Effect.suspend(() =>
+      Effect.sleep(Math.max(1, Math.min(this.channel.send.expiresAt - this.options.now(), expiresAfterMillis)))
+    ).pipe(Effect.andThen(Effect.sync(() => this.expire())), Effect.forever)
   }
 
   private wait(entry: Omit<Sending, "resume">): Effect.Effect<void, ConnectionError> {
