@@ -97,6 +97,11 @@ export class Peer implements Sink {
     return this.channels.credit.untakenBytes
   }
 
+  /** Writing has finished a channel, of which {@link facts} tells. */
+  get hasFinished(): boolean {
+    return this.channels.finished.length > 0
+  }
+
   /** What has happened since the last call. */
   facts(): Facts {
     const facts = this.news

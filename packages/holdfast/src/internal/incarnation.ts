@@ -144,6 +144,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
         pace.handed(peer.movedBytes + peer.outstandingBytes, conversation.now(), !peer.hasData)
       }
       moved()
+      if (peer.hasFinished) yield* digest
       isWriting = true
       yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
       isWriting = false
