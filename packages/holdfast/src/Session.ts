@@ -70,9 +70,9 @@ export interface Messaging<in out Send, out Receive> {
 export interface Session<in out Send, out Receive> extends Messaging<Send, Receive> {
   /**
    * Opens a channel beside the session's own messages, see {@link SessionChannel}. It waits for the first link of the
-   * session; after that nobody is asked, and messages may follow at once. Fails with `ChannelRefused` when as many are open
-   * as the other side allows. When the scope closes in success, our direction ends, and what was accepted still goes;
-   * otherwise the channel is reset.
+   * session, or of the next one while the other side goes away; then nobody is asked, and messages may follow at once.
+   * Fails with `ChannelRefused` when as many are open as the other side allows. When the scope closes in success, our
+   * direction ends, and what was accepted still goes; otherwise the channel is reset.
    */
   readonly open: <S extends Schema.Constraint = Bytes, C extends Schema.Constraint = Bytes>(
     name: string,

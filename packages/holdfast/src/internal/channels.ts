@@ -21,8 +21,9 @@ export const make = (conversation: Conversation): Pick<Session<never, unknown>, 
   const consumer = Semaphore.makeUnsafe(1)
 
   const open = Effect.fnUntraced(function* (name: string, options: AnyOptions = {}) {
-    if (new TextEncoder().encode(name).length > nameBytesMax) {
-      const detail = `its name has more than ${nameBytesMax} bytes`
+    const nameBytes = new TextEncoder().encode(name).length
+    if (nameBytes > nameBytesMax) {
+      const detail = `its name has ${nameBytes} bytes, more than ${nameBytesMax}`
       return yield* ConnectionError.make(new ConnectionError.ChannelRefused({ channel: name, detail }))
     }
     const flow = yield* Effect.acquireRelease(conversation.open(name, limitsOf(conversation, options)), leave, {
@@ -41,14 +42,14 @@ export const make = (conversation: Conversation): Pick<Session<never, unknown>, 
       yield* Effect.acquireRelease(Effect.succeed(flow), leave)
       return yield* channelOf(conversation, flow, options)
     }) as Incoming["accept"],
-    refuse: (detail) => Effect.sync(() => conversation.reset(flow, "Refused", detail))
+    refuse: (detail) => Effect.sync(() => conversation.reset(flow, "Refused", short(detail)))
   })
 
   const next: Pull.Pull<NonEmptyReadonlyArray<Incoming>, ConnectionError.ConnectionError> = Effect.suspend(() => {
-    const flows = conversation.incoming
-    if (flows.length > 0) {
-      conversation.incoming = []
-      return Effect.succeed(flows.map(incoming) as unknown as NonEmptyReadonlyArray<Incoming>)
+    // One by one: a consumer that stops leaves the others to the next one.
+    for (const flow of conversation.incoming) {
+      conversation.incoming.delete(flow)
+      return Effect.succeed([incoming(flow)])
     }
     const { exit } = conversation
     if (exit !== undefined) return Exit.isSuccess(exit) ? Cause.done() : Effect.failCause(exit.cause)

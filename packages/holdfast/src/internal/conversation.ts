@@ -9,7 +9,7 @@ import { Duration, Effect, Exit, Latch, Option } from "effect"
 import type { Clock, Deferred } from "effect"
 import {
   ChannelRefused,
-  ChannelReset,
+  type ChannelReset,
   type ConnectionError,
   GoneAway,
   make as connectionError,
@@ -72,7 +72,7 @@ export class Conversation {
   /** There is a session on the other side that has to be told when this one ends. */
   isEstablished = false
   /** Channels that the other side has opened and nobody has asked for. */
-  incoming: Array<Flow> = []
+  readonly incoming = new Set<Flow>()
   /** Open while there are some, or never will be again. */
   readonly hasIncoming = Latch.makeUnsafe(false)
   /** Open while channels may be opened, or never will be again. */
@@ -81,6 +81,8 @@ export class Conversation {
   private readonly options: Options
   /** Flows on which somebody waits for a fact. */
   private readonly looking = new Set<Flow>()
+  /** The session moves elsewhere: nothing more is sent on its channels. */
+  private moving: ConnectionError | undefined
   private keptBytes = 0
   private heldBytes = 0
   /** Channels of which messages expire. */
@@ -143,12 +145,13 @@ export class Conversation {
 
   // ---- channels
 
-  /** Opens a channel. Waits for the first link of the session; after that, the other side is not asked. */
+  /** Opens a channel. Waits for the first link of a session that does not go away; then the other side is not asked. */
   open(name: string, limits: () => Limits): Effect.Effect<Flow, ConnectionError> {
     return Effect.suspend(() => {
       const refused = this.exit === undefined ? this.main.outbox.refusing : this.failure()
       if (refused !== undefined) return Effect.fail(refused)
-      if (!this.isEstablished) return Effect.andThen(this.mayOpen.await, this.open(name, limits))
+      if (!this.isEstablished || this.goingAway !== undefined)
+        return Effect.andThen(this.mayOpen.await, this.open(name, limits))
       const channel = this.peer.openChannel(name)
       if (channel !== undefined) {
         this.attachment?.work()
@@ -163,7 +166,7 @@ export class Conversation {
   reset(flow: Flow, code: ChannelReset["code"], detail: string): void {
     if (flow === this.main || flow.exit !== undefined) return
     this.peer.reset(flow.channel, code, detail)
-    this.endFlow(flow, wasReset(flow, code, detail, "us"))
+    this.endFlow(flow, flow.wasReset({ code, detail, by: "us" }))
     this.attachment?.work()
   }
 
@@ -185,8 +188,12 @@ export class Conversation {
   /** Looks at what the last input has brought. Returns what only the incarnation can act on. */
   received(): Peer.Facts {
     const facts = this.peer.facts()
-    for (const channel of facts.opened) this.incoming.push(this.flow(channel, this.acceptedLimits))
-    if (this.incoming.length > 0) this.hasIncoming.openUnsafe()
+    for (const channel of facts.opened) {
+      const flow = this.flow(channel, this.acceptedLimits)
+      if (this.moving !== undefined) flow.outbox.end(this.moving)
+      this.incoming.add(flow)
+    }
+    if (this.incoming.size > 0) this.hasIncoming.openUnsafe()
     for (const { channel, ordinal } of facts.rejected) {
       this.flows.get(channel)?.outbox.declined(ordinal)
       this.bulletin.event({ _tag: "Declined", count: 1 })
@@ -197,7 +204,7 @@ export class Conversation {
     for (const channel of facts.arrived) this.changed(channel, (flow) => flow.arrived())
     for (const channel of facts.taken) this.changed(channel, (flow) => flow.outbox.taken())
     for (const { channel, code, detail } of facts.reset) {
-      this.changed(channel, (flow) => this.endFlow(flow, wasReset(flow, code, detail, "peer")))
+      this.changed(channel, (flow) => this.endFlow(flow, flow.wasReset({ code, detail, by: "peer" })))
     }
     for (const channel of facts.finished) this.changed(channel, (flow) => this.endFlow(flow, Exit.void))
     for (const flow of this.looking) flow.look()
@@ -218,7 +225,7 @@ export class Conversation {
   attach(attachment: Attachment): void {
     this.attachment = attachment
     this.isEstablished = true
-    this.mayOpen.openUnsafe()
+    if (this.goingAway === undefined) this.mayOpen.openUnsafe()
   }
 
   detach(attachment: Attachment): void {
@@ -275,6 +282,7 @@ export class Conversation {
     if (this.isClosing) return
     const retryAfter = Duration.millis(goAway.retryAfterMillis)
     this.goingAway = goAway
+    this.mayOpen.closeUnsafe()
     this.peer.send.stop()
     this.endChannels(connectionError(new GoneAway({ retryAfter: Option.some(retryAfter) })))
     this.bulletin.event({ _tag: "GoingAway", retryAfter })
@@ -344,11 +352,12 @@ export class Conversation {
   private endFlow(flow: Flow, exit: Exit.Exit<void, ConnectionError>): void {
     if (flow !== this.main) this.flows.delete(flow.channel)
     this.expiring.delete(flow)
-    this.incoming = this.incoming.filter((other) => other !== flow)
+    this.incoming.delete(flow)
     flow.finish(exit)
   }
 
   private endChannels(error: ConnectionError): void {
+    this.moving = error
     for (const flow of this.flows.values()) if (flow !== this.main) flow.outbox.end(error)
   }
 
@@ -382,15 +391,8 @@ export class Conversation {
     this.main.channel = this.peer.main
     this.flows.set(this.peer.main, this.main)
     this.goingAway = undefined
+    this.moving = undefined
     this.isEstablished = false
     this.mayOpen.closeUnsafe()
   }
 }
-
-const wasReset = (
-  { channel }: Flow,
-  code: ChannelReset["code"],
-  detail: string,
-  by: ChannelReset["by"]
-): Exit.Exit<never, ConnectionError> =>
-  Exit.fail(connectionError(new ChannelReset({ channel: channel.name, code, detail, by })))

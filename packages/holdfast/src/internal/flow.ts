@@ -4,7 +4,7 @@
  */
 import type { Channel } from "@holdfast/protocol"
 import { Deferred, Effect, Exit, Option, Semaphore } from "effect"
-import { Closed, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
+import { ChannelReset, Closed, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
 import type { Limits } from "./backlogLimits.ts"
 import { Outbox, type Options as OutboxOptions } from "./outbox.ts"
 
@@ -125,6 +125,11 @@ export class Flow {
     this.arrived()
     this.look()
     Deferred.doneUnsafe(this.ended, exit)
+  }
+
+  /** How a reset ends it. */
+  wasReset(reset: Pick<ChannelReset, "code" | "detail" | "by">): Exit.Exit<never, ConnectionError> {
+    return Exit.fail(connectionError(new ChannelReset({ channel: this.channel.name, ...reset })))
   }
 
   /** What operations fail with after the end. */
