@@ -63,6 +63,11 @@ describe("a command line that makes no sense", () => {
     ],
     [serve("--tls-cert", "SECRET", "--secret-file", "SECRET"), 2, /^--tls-cert and --tls-key belong together/],
     [serve("--secret-file", "SHORT"), 1, /holds 5 bytes, and a secret needs at least 16; make one with: head -c 32/],
+    [
+      ["serve", "--listen", "0.0.0.0:0", "--target", "a:1", "--secret-file", "SECRET"],
+      1,
+      /^0\.0\.0\.0 is outside loopback: use TLS .*, or say --plaintext if the network is trusted$/
+    ],
     [dial("--listen", "0.0.0.0:0", "--secret-file", "SECRET"), 1, /^0\.0\.0\.0 is outside loopback: use TLS/]
   ] as const)("is answered by the command: %j", ([args, code, sentence]) =>
     Effect.gen(function* () {

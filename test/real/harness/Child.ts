@@ -90,7 +90,7 @@ const start = <Body extends Tagged>(
   }
 }
 
-const compileCache = Path.join(import.meta.dirname, "../../../node_modules/.cache/holdfast-roles")
+export const compileCache = Path.join(import.meta.dirname, "../../../node_modules/.cache/holdfast-roles")
 
 const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
 

@@ -1,9 +1,10 @@
 // Programs that somebody else wrote: found, run, watched, and gone with the scope.
 import { Effect, type Scope } from "effect"
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process"
+import { compileCache } from "./Child.ts"
 
 export interface Program {
-  readonly process: ChildProcess
+  readonly process: ChildProcessWithoutNullStreams
   /** What it has printed so far, on both streams. */
   readonly output: () => string
   readonly printed: () => string
@@ -18,7 +19,9 @@ export interface Program {
 export const start = (command: string, ...args: ReadonlyArray<string>): Effect.Effect<Program, never, Scope.Scope> =>
   Effect.gen(function* () {
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() => spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] })),
+      Effect.sync(() =>
+        spawn(command, args, { stdio: "pipe", env: { ...process.env, NODE_COMPILE_CACHE: compileCache } })
+      ),
       (child) =>
         Effect.callback<void>((resume) => {
           if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined)
