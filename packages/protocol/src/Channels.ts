@@ -10,6 +10,7 @@ import { Openings, type Side } from "./Openings.ts"
 import { ReceiveWindow } from "./ReceiveWindow.ts"
 import { SendWindow } from "./SendWindow.ts"
 import { Turns } from "./Turns.ts"
+import { type Violation, violation } from "./Violation.ts"
 
 /** All channels of one side, and which of them have something to say or to send. */
 export class Channels {
@@ -39,11 +40,16 @@ export class Channels {
   }
 
   /** What the other side lets us do. */
-  begin({ channelLimit, channels, growth, reserve }: Terms): void {
+  begin({ channelLimit, channels, growth, limit, reserve }: Terms): Violation | undefined {
+    const least = channels > 0 ? Math.min(reserve, channelLimit) : reserve
+    if (least < windowBytesMin) {
+      return violation("terms", `a channel may send ${least} bytes, fewer than ${windowBytesMin}`)
+    }
     this.channelLimit = channelLimit
     this.credit.sendGrowthBytesMax = growth
     this.openings.permit(channels)
     this.main.send.reserveBytes = reserve
+    return this.main.send.resume(0, 0, limit)
   }
 
   get open(): Iterable<Channel> {
@@ -215,5 +221,7 @@ export class Channels {
   }
 }
 
+/** The header of a record must fit. */
+const windowBytesMin = 8
 /** Channel and offset, at their longest. */
 const dataHeaderBytesMax = 16

@@ -272,13 +272,7 @@ export class Peer implements Sink {
 
   /** A fresh session: what the other side lets us do. */
   begin(terms: Terms): Violation | undefined {
-    const { channelLimit, channels, limit, reserve } = terms
-    const least = channels > 0 ? Math.min(reserve, channelLimit) : reserve
-    if (least < windowBytesMin) {
-      return violation("terms", `a channel may send ${least} bytes, fewer than ${windowBytesMin}`)
-    }
-    this.channels.begin(terms)
-    return this.main.send.resume(0, 0, limit)
+    return this.channels.begin(terms)
   }
 
   /** A new link: both sides go on where the other stands, with channel 0 at once, and with each other one when it is told. */
@@ -399,6 +393,3 @@ const unknown = (channel: number): Violation => violation("channel", `there is n
 
 const early = (channel: number): Violation =>
   violation("channels", `channel ${channel} is used before it was told which channels there are`)
-
-/** The header of a record must fit. */
-const windowBytesMin = 8
