@@ -88,7 +88,8 @@ const limitsOf = (conversation: Conversation, { backlog, expiresAfter }: AnyOpti
 const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow: Flow, options: AnyOptions) {
   const services = (yield* Effect.context()) as Context.Context<unknown>
   const { channel } = flow
-  channel.weight = Math.min(Math.max(options.weight ?? 1, 1), weightMax)
+  const { weight = 1 } = options
+  channel.weight = weight >= 1 ? Math.min(weight, weightMax) : 1 // also where it is no number
   if (options.expiresAfter !== undefined) conversation.expires(flow)
   const reset = (detail: string, code: "Failed" | "Abandoned" | "Invalid" = "Failed") => {
     conversation.reset(flow, code, short(detail))

@@ -157,7 +157,7 @@ export class Conversation {
         this.attachment?.work()
         return Effect.succeed(this.flow(channel, limits))
       }
-      const detail = `${this.peer.openCount} channels are open, and the other side takes no more (its limits.channelsMax)`
+      const detail = `${this.peer.openCount} channels are open, and the other side takes no more before it knows that one is over (its limits.channelsMax)`
       return Effect.fail(connectionError(new ChannelRefused({ channel: name, detail })))
     })
   }
