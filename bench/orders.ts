@@ -28,7 +28,13 @@ export interface Latencies {
 export type Report =
   | { readonly _tag: "Ready" }
   | { readonly _tag: "Listening"; readonly port: number }
-  | { readonly _tag: "Measured"; readonly value: number; readonly latencies: Latencies | undefined }
-  | { readonly _tag: "Sent"; readonly count: number }
+  | {
+      readonly _tag: "Measured"
+      readonly value: number
+      readonly latencies: Latencies | undefined
+      /** Processor time of this process in nanoseconds for each message. */
+      readonly processorNanos: number
+    }
+  | { readonly _tag: "Sent"; readonly count: number; readonly processorNanos: number }
   | { readonly _tag: "Verified"; readonly count: number }
   | { readonly _tag: "Failed"; readonly message: string }

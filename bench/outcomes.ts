@@ -19,6 +19,9 @@ export interface Outcome {
   /** Round trips in microseconds: medians over the rounds. */
   readonly p50?: number
   readonly p99?: number
+  /** Processor time in nanoseconds for each message. */
+  readonly sendNanos?: number
+  readonly receiveNanos?: number
   /** To the session written by hand: of the same kind, size and heap. */
   readonly ratioToHandWritten?: number
   /** To the same case without live heap. */
@@ -55,12 +58,13 @@ export const outcomesOf = (samples: ReadonlyMap<Case, ReadonlyArray<Sample>>): R
 
 /** One line for people. */
 export const summary = (outcome: Outcome): string => {
-  const { median, p50, p99, ratioToHandWritten, ratioToNoHeap, unit } = outcome
+  const { median, p50, p99, ratioToHandWritten, ratioToNoHeap, receiveNanos, sendNanos, unit } = outcome
   const parts = [
     outcome.case.padEnd(36),
     `${figure(median)} ${unit}`.padEnd(24),
     ratioToHandWritten === undefined ? "" : `${ratioToHandWritten.toFixed(2)} of hand-written`,
     ratioToNoHeap === undefined ? "" : `${ratioToNoHeap.toFixed(2)} of itself without heap`,
+    [sendNanos, receiveNanos].filter((nanos) => nanos !== undefined).join(" + ") + " ns of processor",
     p50 === undefined || p99 === undefined ? "" : `p50 ${p50.toFixed(0)} us, p99 ${p99.toFixed(0)} us`
   ]
   return parts.filter((part) => part !== "").join("  ")
@@ -92,8 +96,15 @@ const medians = (one: Case, rounds: ReadonlyArray<Sample>): Outcome => {
     median: median(values),
     lowest: Math.min(...values),
     highest: Math.max(...values),
-    ...times
+    ...times,
+    ...medianOf("sendNanos", rounds),
+    ...medianOf("receiveNanos", rounds)
   }
+}
+
+const medianOf = <Key extends "sendNanos" | "receiveNanos">(key: Key, rounds: ReadonlyArray<Sample>) => {
+  const values = rounds.flatMap((sample) => sample[key] ?? [])
+  return (values.length === 0 ? {} : { [key]: Math.round(median(values)) }) as { readonly [K in Key]?: number }
 }
 
 const median = (values: ReadonlyArray<number>): number => {

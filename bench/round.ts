@@ -23,6 +23,9 @@ export interface Sample {
   /** In the unit of the case. */
   readonly value: number
   readonly latencies: Latencies | undefined
+  /** Processor time for each message in nanoseconds, of whoever sends or asks, and of whoever receives. */
+  readonly sendNanos?: number | undefined
+  readonly receiveNanos?: number | undefined
 }
 
 /** Fails when a message was wrong, missing or late. */
@@ -37,16 +40,18 @@ export const exchange = async (what: Exchange, timing: Timing): Promise<Sample> 
     const { port } = await server.report("Listening")
     if (!isStream) {
       client.order({ task: "ask", port, outstanding, ...common })
-      return await client.report("Measured")
+      const { latencies, processorNanos, value } = await client.report("Measured")
+      return { value, latencies, sendNanos: processorNanos }
     }
     client.order({ task: "send", port, ...common })
     const measured = await Promise.race([server.report("Measured"), client.report("Sent")])
     if (measured._tag === "Sent") throw new Error("the sender stopped before it was told to")
     client.order({ task: "finish", sent: 0 })
-    const { count } = await client.report("Sent")
+    const { count, processorNanos } = await client.report("Sent")
     server.order({ task: "finish", sent: count })
     await server.report("Verified")
-    return measured
+    const { value } = measured
+    return { value, latencies: undefined, sendNanos: processorNanos, receiveNanos: measured.processorNanos }
   } finally {
     server.kill()
     client.kill()

@@ -21,10 +21,10 @@ const perform = async (order: Order) => {
       tell({ _tag: "Listening", port: await contestant.receive(check) })
       while (check.count === 0) await sleep(2)
       await sleep(order.warmMillis)
-      const [count, at] = [check.count, performance.now()]
+      const [count, at, before] = [check.count, performance.now(), process.cpuUsage()]
       await sleep(order.measureMillis)
-      const perSecond = ((check.count - count) / (performance.now() - at)) * 1000
-      tell({ _tag: "Measured", value: perSecond, latencies: undefined })
+      const value = ((check.count - count) / (performance.now() - at)) * 1000
+      tell({ _tag: "Measured", value, latencies: undefined, processorNanos: nanosSince(before, check.count - count) })
       finish = (sent) => void verify(check, sent)
       return
     }
@@ -33,8 +33,9 @@ const perform = async (order: Order) => {
       finish = () => {
         source.isOver = true
       }
+      const before = process.cpuUsage()
       await contestant.send(order.port, source)
-      tell({ _tag: "Sent", count: source.count })
+      tell({ _tag: "Sent", count: source.count, processorNanos: nanosSince(before, source.count) })
       return
     }
     case "answer":
@@ -45,13 +46,14 @@ const perform = async (order: Order) => {
       const asking = contestant.ask(order.port, asker)
       await sleep(order.warmMillis)
       asker.isMeasuring = true
-      const at = performance.now()
+      const [at, before] = [performance.now(), process.cpuUsage()]
       await sleep(order.measureMillis)
       asker.isMeasuring = false
-      const perSecond = (asker.times.length / (performance.now() - at)) * 1000
+      const value = (asker.times.length / (performance.now() - at)) * 1000
+      const processorNanos = nanosSince(before, asker.times.length)
       asker.isOver = true
       await asking
-      tell({ _tag: "Measured", value: perSecond, latencies: latenciesOf(asker.times) })
+      tell({ _tag: "Measured", value, latencies: latenciesOf(asker.times), processorNanos })
     }
   }
 }
@@ -63,6 +65,11 @@ const verify = async (check: Check, sent: number) => {
   await sleep(10)
   if (check.count !== sent) throw new Error(`${sent} messages were sent, ${check.count} arrived`)
   tell({ _tag: "Verified", count: sent })
+}
+
+const nanosSince = (before: NodeJS.CpuUsage, messages: number): number => {
+  const { system, user } = process.cpuUsage(before)
+  return ((system + user) * 1000) / messages
 }
 
 const latenciesOf = (times: Array<number>) => {
