@@ -50,7 +50,7 @@ const exchanges = (
 
 const everybody = [...own, ...peers]
 const answering = everybody.filter(
-  (name) => !["holdfast-messages", "holdfast-handle", "holdfast-schema"].includes(name)
+  (name) => !["holdfast-owned", "holdfast-messages", "holdfast-handle", "holdfast-schema"].includes(name)
 )
 
 export const cases: ReadonlyArray<Case> = [

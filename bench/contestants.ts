@@ -10,6 +10,7 @@ const madeHere = {
   frames: async () => (await import("./contestants/frames.ts")).contestant,
   session: async () => (await import("./contestants/session.ts")).contestant,
   "holdfast-arrays": async () => (await import("./contestants/holdfast.ts")).arrays,
+  "holdfast-owned": async () => (await import("./contestants/holdfast.ts")).owned,
   "holdfast-messages": async () => (await import("./contestants/holdfast.ts")).messages,
   "holdfast-handle": async () => (await import("./contestants/holdfast.ts")).handle,
   "holdfast-requests": async () => (await import("./contestants/holdfast.ts")).requests,

@@ -6,11 +6,14 @@ import { Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
 import * as SocketServer from "effect/socket/SocketServer"
 import { Requests, Session } from "holdfast"
 import type { Contestant } from "../contestant.ts"
-import { type Asker, numberOf, patternOf, stamp } from "../workload.ts"
+import { type Asker, type Check, numberOf, patternOf, stamp } from "../workload.ts"
 
 type BytesSession = Session.Session<Uint8Array, Uint8Array>
 
 class Bytes extends Session.Service<Bytes>()("bench/Bytes") {}
+
+/** The same with messages that are valid until the next ones are pulled, as those of the contestants made by hand are. */
+class Borrowed extends Session.Service<Borrowed>()("bench/Bytes", { borrow: true }) {}
 
 /** What a program would send rather than bytes. */
 class Reading extends Schema.Class<Reading>("Reading")({ number: Schema.Number, text: Schema.String }) {}
@@ -48,17 +51,15 @@ const ask = (port: number, asker: Asker) =>
     )
   )
 
+const byArrays = (check: Check) => (session: BytesSession) =>
+  Stream.runForEachArray(session.messages, (batch) => {
+    check.messages(batch)
+    return Effect.void
+  })
+
 /** Whole batches: `sendAll`, `runForEachArray`. */
 export const arrays: Contestant = {
-  receive: (check) =>
-    listening(
-      Bytes.serve((session) =>
-        Stream.runForEachArray(session.messages, (batch) => {
-          check.messages(batch)
-          return Effect.void
-        })
-      )
-    ),
+  receive: (check) => listening(Borrowed.serve(byArrays(check))),
   send: (port, source) =>
     conversing(port, (session) =>
       Effect.whileLoop({
@@ -71,12 +72,15 @@ export const arrays: Contestant = {
   ask
 }
 
+/** Whole batches of messages that can be kept. */
+export const owned: Contestant = { ...arrays, receive: (check) => listening(Bytes.serve(byArrays(check))) }
+
 /** One by one: `yield* send`, `runForEach`. */
 export const messages: Contestant = {
   ...arrays,
   receive: (check) =>
     listening(
-      Bytes.serve((session) =>
+      Borrowed.serve((session) =>
         Stream.runForEach(session.messages, (message) => {
           check.message(message)
           return Effect.void
@@ -96,7 +100,7 @@ export const messages: Contestant = {
 export const handle: Contestant = {
   ...messages,
   receive: (check) =>
-    listening(Bytes.serve((session) => session.handle((message) => Effect.sync(() => check.message(message)))))
+    listening(Borrowed.serve((session) => session.handle((message) => Effect.sync(() => check.message(message)))))
 }
 
 const Echo = Requests.make("echo")

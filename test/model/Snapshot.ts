@@ -70,21 +70,22 @@ const essence = (value: object): Readonly<Record<string, unknown>> => {
   }
   if (value instanceof ReceiveWindow.ReceiveWindow) {
     const payload = part(fields["payload"], fields["payloadLength"])
-    return { duplicateBytes: 0, header: part(fields["header"], fields["headerLength"]), payload }
+    const memory = { lent: undefined, lentFrom: 0, isLentOut: false, isLending: false, pieces: [], handedPieces: [] }
+    return { duplicateBytes: 0, header: part(fields["header"], fields["headerLength"]), payload, ...memory }
   }
   if (value instanceof SendWindow.SendWindow) {
     const ends = (fields["ends"] as ReadonlyArray<number>).slice(fields["endsFrom"] as number)
-    const segments = fields["segments"] as ReadonlyArray<Record<string, unknown>>
-    return { ends, endsFrom: 0, segments: segments.map(({ bytes, length, start }) => [start, part(bytes, length)]) }
+    const { segments } = fields["kept"] as { readonly segments: ReadonlyArray<Record<string, unknown>> }
+    return { ends, endsFrom: 0, kept: segments.map(({ bytes, length, start }) => [start, part(bytes, length)]) }
   }
   // Nobody tunes windows here; rounds only decide which of two channels is written first.
-  if (value instanceof Channel.Channel) return { round: 0, deficitBytes: 0, tunedAt: 0 }
+  if (value instanceof Channel.Channel) return { round: 0, deficitBytes: 0, tunedAt: 0, isLent: false }
   if (value instanceof Turns)
     return { fresh: ids(value, "fresh"), waiting: ids(value, "waiting"), round: 0, turnsLeft: 0 }
   if (value instanceof Credit) {
     return { awaiting: ids(value, "awaiting"), full: ids(value, "full"), hasRoom: value.isRoomy }
   }
-  if (value instanceof Channels) return { main: undefined, newsy: ids(value, "newsy"), consuming: undefined }
+  if (value instanceof Channels) return { main: undefined, newsy: ids(value, "newsy"), consuming: undefined, lent: [] }
   // If there may be no channels, nothing depends on whether the other side has told which there are.
   if (value instanceof Openings.Openings && fields["channelsMax"] === 0) return { isUp: false }
   if (value instanceof Line) return { peer: undefined, channel: value.isOpen ? value.channel.id : value.channel }

@@ -6,6 +6,7 @@
  */
 import { Effect, type Scope } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Socket from "effect/socket/Socket"
 import * as ConnectionError from "./ConnectionError.ts"
@@ -20,6 +21,11 @@ export interface Link extends Socket.Socket {
    * this transport can tell. A watchdog calls it once for each delay of `policy.stall`, never for each message.
    */
   readonly progress?: (() => Progress) | undefined
+  /**
+   * The bytes of a write are copied before the peer can have them, so their memory may serve again once the peer has said
+   * that it has them. Default: false, as for links within one process that hand over the very bytes.
+   */
+  readonly isCopying?: boolean | undefined
   /** The remote address without the port, once it is known. */
   readonly peer?: string | undefined
 }
@@ -31,6 +37,8 @@ export interface Reader extends Socket.Reader {
    * Without it everybody gets memory of his own by `pull`.
    */
   readonly borrow?: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError> | undefined
+  /** What was borrowed last stays as it is: the link takes other memory. A plain call. */
+  readonly keep?: (() => void) | undefined
 }
 
 /** Bytes of ours that are still on this side, and what the system's kernel knows of them where it tells. */
@@ -58,12 +66,16 @@ export interface Opened {
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
   /** The same, valid until the next `borrow` or `pull`: where the link can lend, nothing is copied. */
   readonly borrow: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
+  /** What was borrowed last stays as it is. */
+  readonly keep: () => void
   /** Hands a batch to the transport; waits where the transport pushes back. */
   readonly write: (chunks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionError.ConnectionError>
   /** Ends the connection at once. For sockets that cannot, a close is asked for and not waited for. */
   readonly destroy: Effect.Effect<void>
   /** As the link tells it, if it does. */
   readonly progress: (() => Progress) | undefined
+  /** Memory that was written may serve again when the peer has it. */
+  readonly isCopying: boolean
 }
 
 /** Whether a value is a Socket that offers `destroy` or `progress`. */
@@ -76,15 +88,17 @@ export const open = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Opened, ConnectionError.ConnectionError, Scope.Scope> {
   const scope = yield* Effect.scope
   const fromSocketError = reasonOf(link)
-  const { borrow, pull }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
+  const { borrow, keep, pull }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
   const writer = yield* link.writer
   const owned = Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes)
   return {
     pull: owned,
     borrow: borrow === undefined ? owned : Effect.mapError(borrow, fromSocketError("read")),
+    keep: keep ?? constVoid,
     write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
     destroy: destroyOf(link, writer, scope),
-    progress: link.progress
+    progress: link.progress,
+    isCopying: link.isCopying ?? false
   }
 })
 

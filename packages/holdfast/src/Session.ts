@@ -343,6 +343,11 @@ export interface Messages<S extends Schema.Constraint, C extends Schema.Constrai
   readonly toServer?: S | undefined
   /** Default: `Uint8Array`, sent as it is. */
   readonly toClient?: C | undefined
+  /**
+   * Messages that are bytes lie in memory that is read into again: they are valid until the next batch is pulled, in
+   * `handle` until the effect is done. Saves a copy, and with it memory to collect. Default: false, they can be kept.
+   */
+  readonly borrow?: boolean | undefined
   /** The largest message in bytes, the same on both ends. Default 16 MiB; it may be held twice while it arrives. */
   readonly messageBytesMax?: number | undefined
 }

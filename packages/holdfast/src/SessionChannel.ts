@@ -83,6 +83,8 @@ export interface Options<S extends Schema.Constraint, C extends Schema.Constrain
   readonly send?: S | undefined
   /** What this side receives. Default: `Uint8Array`, as it is. */
   readonly receive?: C | undefined
+  /** As `borrow` of a session: messages that are bytes are valid until the next batch is pulled. Default: false. */
+  readonly borrow?: boolean | undefined
   /** Its share of the link, among channels that have something to send: 1 (default) to 256. */
   readonly weight?: number | undefined
   /**

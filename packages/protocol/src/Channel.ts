@@ -23,6 +23,7 @@ export class Channel {
   /** What `Peer` knows of it. */
   hasArrived = false
   hasTaken = false
+  isLent = false
   isListed = false
 
   /** What `Credit` has counted of it. */

@@ -24,6 +24,10 @@ export class Channels {
   isUrgent = false
   /** Both directions of these have ended, and all was taken. */
   finished: Array<Channel> = []
+  /** Channels whose data may lie in memory that is used again. */
+  private lent: Array<Channel> = []
+  private reusesMemory = false
+  private isCarried = false
   /** The limit of each channel when we open it, and its reserve. */
   private channelLimit = 0
   private readonly limits: Limits
@@ -52,6 +56,13 @@ export class Channels {
     return this.main.send.resume(0, 0, limit)
   }
 
+  /** A link carries the session from now on. What one keeps that does not copy may not serve again, on later links neither. */
+  carriedBy(isCopying: boolean): void {
+    this.reusesMemory = isCopying && (this.reusesMemory || !this.isCarried)
+    this.isCarried = true
+    for (const { send } of this.all.values()) send.kept.reusesMemory = this.reusesMemory
+  }
+
   get open(): Iterable<Channel> {
     return this.all.values()
   }
@@ -74,6 +85,7 @@ export class Channels {
     const { channelWindowBytes, messageBytesMax } = this.limits
     const send = new SendWindow(this.channelLimit)
     send.limit = this.channelLimit
+    send.kept.reusesMemory = this.reusesMemory
     const receive = new ReceiveWindow({ windowBytes: channelWindowBytes, messageBytesMax })
     const channel = new Channel(id, name, isOurs, send, receive)
     channel.announced = channel.standing()
@@ -104,6 +116,13 @@ export class Channels {
     this.finished.push(channel)
   }
 
+  /** More was accepted, or some was skipped: nothing new for whoever has a turn, or waits for credit, and still does. */
+  accepted(channel: Channel): void {
+    const { isReady, isWaitingForCredit } = channel.send
+    const isKnown = channel.isWaiting ? isReady : isWaitingForCredit && this.credit.awaiting.has(channel)
+    if (!isKnown) this.ready(channel)
+  }
+
   /** Something has changed in our direction: whether it has a turn, or waits for credit. */
   ready(channel: Channel): void {
     if (!this.isThere(channel)) return
@@ -114,6 +133,28 @@ export class Channels {
     else awaiting.delete(channel)
     if (isReady && !isBehind && this.isUsable(channel)) this.turns.join(channel)
     else this.turns.leave(channel)
+  }
+
+  /** Data came, in memory that may be used again. */
+  lend(channel: Channel): void {
+    if (channel.isLent) return
+    channel.isLent = true
+    this.lent.push(channel)
+  }
+
+  /**
+   * The bytes of the data that came are about to be overwritten: copies what waits for a consumer. True: one has messages
+   * that lie there, and they must stay as they are.
+   */
+  own(): boolean {
+    const isLentOut = this.lent.some(({ receive }) => receive.isLentOut)
+    for (const channel of this.lent) {
+      channel.isLent = false
+      if (isLentOut) channel.receive.keep()
+      else channel.receive.own()
+    }
+    if (this.lent.length > 0) this.lent = []
+    return isLentOut
   }
 
   /** Something was taken on the channel. */
@@ -170,8 +211,10 @@ export class Channels {
       const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : channel.deficitBytes)
       send.feed(wanted)
       const frameBytesMax = this.limits.frameBytesMax - dataHeaderBytesMax
-      const length = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
-      if (length > 0) {
+      const possible = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
+      if (possible > 0) {
+        // Only what we cut ourselves: up to a limit of the other side everything goes.
+        const length = possible === wanted || possible === frameBytesMax ? send.whole(possible) : possible
         into.push(Frame.dataHeader(id, send.sent, length))
         for (const view of send.next(length)) into.push(view)
         bytes += length
@@ -225,3 +268,10 @@ export class Channels {
 const windowBytesMin = 8
 /** Channel and offset, at their longest. */
 const dataHeaderBytesMax = 16
+
+/** Nobody has opened it. */
+export const unknown = (channel: number): Violation => violation("channel", `there is no channel ${channel}`)
+
+/** It comes too soon on a new link. */
+export const early = (channel: number): Violation =>
+  violation("channels", `channel ${channel} is used before it was told which channels there are`)

@@ -1,10 +1,9 @@
 /**
  * One side of a session, after the handshake: what goes in are the bytes of the present link and the application's
- * calls, what comes out are bytes to write and facts. It outlives links: `cut` and `resume` join them. It knows no time
- * and does no I/O. Whoever has handed it bytes, or has written, looks at `facts` afterwards.
+ * calls, what comes out are bytes to write and facts: look at them after either. It outlives links, and knows no time.
  */
 import type { Channel } from "./Channel.ts"
-import { Channels } from "./Channels.ts"
+import { Channels, early, unknown } from "./Channels.ts"
 import type { Sink } from "./Decoder.ts"
 import { Due } from "./Due.ts"
 import { type Facts, noFacts } from "./Facts.ts"
@@ -29,8 +28,8 @@ export class Peer implements Sink {
   readonly main: Channel
   /** Bytes of ours that are known to have arrived, as a running total. */
   movedBytes = 0
-
-  private readonly channels: Channels
+  /** For whoever carries the session: its memory, see `own` and `carriedBy`. */
+  readonly channels: Channels
   private readonly due = new Due()
   private news = noFacts()
 
@@ -123,7 +122,7 @@ export class Peer implements Sink {
 
   /** Something was accepted on the channel, or skipped. */
   ready(channel: Channel): void {
-    this.channels.ready(channel)
+    this.channels.accepted(channel)
   }
 
   /** Something was taken on the channel. */
@@ -151,6 +150,7 @@ export class Peer implements Sink {
     const { receive } = channel
     const failed = receive.data(offset, bytes)
     if (failed !== undefined) return failed
+    this.channels.lend(channel)
     if ((receive.waitingCount > 0 || receive.ended) && !channel.hasArrived) {
       channel.hasArrived = true
       this.news.arrived.push(channel)
@@ -388,8 +388,3 @@ export class Peer implements Sink {
     return due.write(main.send.end, into) && openings.length === 0
   }
 }
-
-const unknown = (channel: number): Violation => violation("channel", `there is no channel ${channel}`)
-
-const early = (channel: number): Violation =>
-  violation("channels", `channel ${channel} is used before it was told which channels there are`)

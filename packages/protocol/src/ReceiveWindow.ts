@@ -2,6 +2,8 @@
  * The receiver's side of one direction of one channel: cuts off what it holds already, puts records together, hands
  * messages to the application and says how far the sender may go. `taken <= received <= limit`.
  */
+import * as Lent from "./Lent.ts"
+import * as Memory from "./Memory.ts"
 import { rejectedMax } from "./Positions.ts"
 import { Record, skipMax } from "./SendWindow.ts"
 import * as Varint from "./Varint.ts"
@@ -30,6 +32,16 @@ export class ReceiveWindow {
   /** The part of the window that is there whatever comes on other channels. */
   private readonly reserveBytes: number
   private readonly messageBytesMax: number
+  /** The consumer has messages that lie in the bytes that {@link data} was given. */
+  isLentOut = false
+  /** The consumer keeps nothing of what it was handed last. */
+  private isLending = false
+  /** Memory of large messages that serves again when the consumer is done with them. */
+  private pieces: Array<Uint8Array> = []
+  private handedPieces: Array<Uint8Array> = none
+  private lent: ArrayBufferLike | undefined
+  /** From here on waiting messages lie there. */
+  private lentFrom = 0
   /** Messages that nobody has been handed, and where their records end. */
   private waiting: Array<Uint8Array> = []
   private waitingEnds: Array<number> = []
@@ -115,21 +127,45 @@ export class ReceiveWindow {
       return undefined
     }
     this.duplicateBytes += this.received - offset
-    const fresh = bytes.subarray(this.received - offset)
-    // Messages are views. A small piece of a large chunk is copied, so that a view never keeps much more than itself.
-    return this.records(fresh.length * 4 < fresh.buffer.byteLength ? fresh.slice() : fresh)
+    if (bytes.buffer !== this.lent) {
+      this.own()
+      this.lent = bytes.buffer
+    }
+    return this.records(bytes.subarray(this.received - offset))
   }
 
-  /** Hands all waiting messages to the consumer, `undefined` if there are none. Those that it had before are taken. */
-  hand(): ReadonlyArray<Uint8Array> | undefined {
+  /**
+   * Hands all waiting messages to the consumer, `undefined` if there are none. Those that it had before are taken. Lent
+   * ones may lie in the bytes that {@link data} was given, the others have memory of their own.
+   */
+  hand(mayBeLent = false): ReadonlyArray<Uint8Array> | undefined {
     this.take(this.handed.length)
     if (this.waiting.length === 0) return undefined
+    this.isLending = mayBeLent
+    if (mayBeLent) this.isLentOut = this.lentFrom < this.waiting.length
+    else this.own()
+    this.handedPieces = mayBeLent ? this.pieces : none
+    this.pieces = []
+    this.lentFrom = 0
     this.handed = this.waiting
     this.handedEnds = this.waitingEnds
     this.handedFrom = 0
     this.waiting = []
     this.waitingEnds = []
     return this.handed
+  }
+
+  /** What waits no longer lies in the bytes that {@link data} was given: they may be overwritten. */
+  own(): void {
+    if (this.lentFrom < this.waiting.length) Lent.own(this.waiting, this.lentFrom, this.lent!)
+    this.keep()
+  }
+
+  /** The bytes that {@link data} was given stay as they are. */
+  keep(): void {
+    this.lentFrom = this.waiting.length
+    this.isLentOut = false
+    this.lent = undefined
   }
 
   /** The consumer is done with the next `count` messages that it was handed. */
@@ -151,6 +187,9 @@ export class ReceiveWindow {
 
   /** The consumer stopped: what it did not take goes to the next one. */
   giveBack(): void {
+    this.pieces = this.handedPieces.concat(this.pieces)
+    this.handedPieces = none
+    this.lentFrom = this.isLentOut ? 0 : this.lentFrom + this.handed.length - this.handedFrom
     this.waiting = this.handed.slice(this.handedFrom).concat(this.waiting)
     this.waitingEnds = this.handedEnds.slice(this.handedFrom).concat(this.waitingEnds)
     this.nothingHanded()
@@ -168,6 +207,7 @@ export class ReceiveWindow {
     this.handed = earlier.handed.slice(earlier.handedFrom)
     this.handedEnds = this.handed.map(() => 0)
     this.waiting = earlier.waiting.concat(this.waiting)
+    this.lentFrom = this.waiting.length
     this.waitingEnds = earlier.waiting.map(() => 0).concat(this.waitingEnds)
     for (const { length } of this.handed.concat(earlier.waiting)) this.adoptedBytes += length
     this.limit = Math.max(0, this.windowBytes - this.adoptedBytes)
@@ -183,6 +223,9 @@ export class ReceiveWindow {
     this.handed = []
     this.handedEnds = []
     this.handedFrom = 0
+    this.isLentOut = false
+    for (const piece of this.handedPieces) Memory.give(piece)
+    this.handedPieces = none
   }
 
   /** Where the record ends that the application takes next, as far as that is known. */
@@ -207,6 +250,10 @@ export class ReceiveWindow {
         at = this.fill(bytes, at)
         continue
       }
+      if (this.headerLength === 0 && !this.isSkip) {
+        at = this.whole(bytes, at)
+        if (at === bytes.length) return undefined
+      }
       this.header[this.headerLength++] = bytes[at++]!
       this.received++
       if (this.headerLength < Varint.sizeOf(this.header[0]!)) continue
@@ -214,6 +261,36 @@ export class ReceiveWindow {
       if (failed !== undefined) return failed
     }
     return undefined
+  }
+
+  /** Messages that lie here whole, as nearly all do. Returns where something else begins. */
+  private whole(bytes: Uint8Array, from: number): number {
+    const { messageBytesMax, waiting, waitingEnds } = this
+    const { buffer, byteOffset, length } = bytes
+    const before = this.received - from
+    let at = from
+    let count = 0
+    while (at < length) {
+      const first = bytes[at]!
+      const start = at + Varint.sizeOf(first)
+      if (start > length) break
+      // The two usual lengths of a header, without a call.
+      const value =
+        first < 0x40 ? first : first < 0x80 ? ((first & 0x3f) << 8) | bytes[at + 1]! : Varint.read(bytes, at)
+      const size = value - Record.message
+      const end = start + size
+      if (size <= 0 || size > messageBytesMax || end > length) break
+      waiting.push(new Uint8Array(buffer, byteOffset + start, size))
+      waitingEnds.push(before + end)
+      at = end
+      count++
+    }
+    if (count > 0) {
+      this.messageCount += count
+      this.received = before + at
+      this.recordStart = this.received
+    }
+    return at
   }
 
   /** The header of a record is complete, or the number of skipped messages behind it. */
@@ -254,14 +331,25 @@ export class ReceiveWindow {
     }
     const length = this.payloadLength + piece.length
     if (this.payload === undefined || this.payload.length < length) {
-      const grown = new Uint8Array(Math.min(this.payloadNeeded, Math.max(length * 2, 4096)))
+      const grown = this.memoryFor(length)
       if (this.payload !== undefined) grown.set(this.payload.subarray(0, this.payloadLength))
       this.payload = grown
     }
     this.payload.set(piece, this.payloadLength)
     this.payloadLength = length
-    if (length === this.payloadNeeded) this.complete(this.payload.subarray(0, length))
+    if (length === this.payloadNeeded) {
+      if (this.payload.length === Memory.pieceBytes) this.pieces.push(this.payload)
+      this.complete(new Uint8Array(this.payload.buffer, 0, length))
+    }
     return end
+  }
+
+  /** Memory for a message of which so much has arrived. A large one that is only lent lies in memory that serves again. */
+  private memoryFor(length: number): Uint8Array {
+    const { payloadNeeded } = this
+    const isLarge = payloadNeeded >= Memory.pieceBytes / 4 && payloadNeeded <= Memory.pieceBytes
+    if (isLarge && this.isLending && length * 4 >= payloadNeeded) return Memory.take()
+    return new Uint8Array(Math.min(payloadNeeded, Math.max(length * 2, 4096)))
   }
 
   private complete(message: Uint8Array): void {
@@ -285,6 +373,8 @@ export class ReceiveWindow {
     this.payloadNeeded = 0
   }
 }
+
+const none: Array<Uint8Array> = []
 
 /** All empty messages are one object, or a window full of them would cost a hundred times its bytes. */
 const empty = new Uint8Array(0)

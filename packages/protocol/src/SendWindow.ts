@@ -3,6 +3,7 @@
  * how far the receiver lets it go. `released <= taken <= received <= sentMax <= end`, `sent <= limit`.
  */
 import { Queue } from "./Queue.ts"
+import { ReplayBuffer } from "./ReplayBuffer.ts"
 import * as Varint from "./Varint.ts"
 import { type Violation, violation } from "./Violation.ts"
 
@@ -21,13 +22,6 @@ export interface Outstanding {
   readonly fateUnknown: ReadonlyArray<Uint8Array>
   /** Never handed to a link. */
   readonly notSent: ReadonlyArray<Uint8Array>
-}
-
-/** A piece of the replay buffer. `start` is the position of its first byte. */
-interface Segment {
-  readonly start: number
-  readonly bytes: Uint8Array
-  length: number
 }
 
 /** Sends one stream of records, and keeps them until they are taken. */
@@ -53,12 +47,13 @@ export class SendWindow {
   /** Messages (and the end record) that are part of the stream, and those that were skipped before them. */
   private streamCount = 0
 
+  /** The bytes from `released` to `end`. */
+  readonly kept = new ReplayBuffer()
   /** How much the receiver takes in any case, beyond what its application has taken. */
   reserveBytes: number
   private queue: Queue | undefined
   /** Records that stand for skipped messages, and for how many, until they are taken. */
   private skips: Array<{ readonly end: number; readonly count: number }> = []
-  private segments: Array<Segment> = []
   /** Where the records that are not yet taken end. */
   private ends: Array<number> = []
   private endsFrom = 0
@@ -148,12 +143,13 @@ export class SendWindow {
   }
 
   private append(message: Uint8Array): void {
-    const header = Varint.size(message.length + Record.message)
-    const segment = this.room(header + message.length)
-    const at = Varint.write(segment.bytes, segment.length, message.length + Record.message)
+    const { length } = message
+    const segment = this.kept.room(Varint.size(length + Record.message) + length, this.end)
+    const from = segment.length
+    const at = Varint.write(segment.bytes, from, length + Record.message)
     segment.bytes.set(message, at)
-    segment.length = at + message.length
-    this.accepted(header + message.length)
+    segment.length = at + length
+    this.accepted(segment.length - from)
   }
 
   /** Accepts the end of this direction. */
@@ -207,15 +203,18 @@ export class SendWindow {
   /** The next bytes to send, at most `bytesMax`, as views of the replay buffer; `sent` moves behind them. */
   next(bytesMax: number): Array<Uint8Array> {
     const until = this.sent + Math.min(bytesMax, this.sendableBytes)
-    const views: Array<Uint8Array> = []
-    for (let i = this.segmentAt(this.sent); this.sent < until; i++) {
-      const { bytes, length, start } = this.segments[i]!
-      const to = Math.min(start + length, until)
-      views.push(bytes.subarray(this.sent - start, to - start))
-      this.sent = to
-    }
+    const views = this.kept.views(this.sent, until)
+    this.sent = until
     this.sentMax = Math.max(this.sentMax, this.sent)
     return views
+  }
+
+  /** How many of so many bytes to send at once: whole records, if there are some, so that they arrive in one piece. */
+  whole(bytesMax: number): number {
+    const until = this.sent + bytesMax
+    if (until >= this.end) return bytesMax
+    const at = this.endAt(until + 1) - 1
+    return at >= this.endsFrom && this.ends[at]! > this.sent ? this.ends[at]! - this.sent : bytesMax
   }
 
   /** The receiver says where it stands. */
@@ -280,7 +279,7 @@ export class SendWindow {
     let start = this.released
     for (let i = this.endsFrom; i < this.ends.length; i++) {
       const end = this.ends[i]!
-      const record = this.copy(start, end)
+      const record = this.kept.copy(start, end)
       if (record[0] !== Record.end && record[0] !== Record.skip) {
         const list = start < this.sentMax ? fateUnknown : notSent
         list.push(record.subarray(Varint.sizeOf(record[0]!)))
@@ -303,7 +302,7 @@ export class SendWindow {
   /** A record without a message. */
   private appendSmall(kind: number, count: number): void {
     const bytes = kind === Record.skip ? 1 + Varint.size(count) : 1
-    const segment = this.room(bytes)
+    const segment = this.kept.room(bytes, this.end)
     segment.bytes[segment.length] = kind
     if (kind === Record.skip) Varint.write(segment.bytes, segment.length + 1, count)
     segment.length += bytes
@@ -324,16 +323,14 @@ export class SendWindow {
     if (this.endsFrom === this.ends.length) {
       this.ends = []
       this.endsFrom = 0
-      this.segments = []
+      this.kept.clear()
       return
     }
     if (this.endsFrom > 1024 && this.endsFrom * 2 > this.ends.length) {
       this.ends = this.ends.slice(this.endsFrom)
       this.endsFrom = 0
     }
-    let done = 0
-    while (this.segments[done]!.start + this.segments[done]!.length <= this.released) done++
-    if (done > 0) this.segments.splice(0, done)
+    this.kept.forget(taken)
   }
 
   /** The index of the first record among those that are kept that ends at `position` or after it. */
@@ -347,40 +344,4 @@ export class SendWindow {
     }
     return low
   }
-
-  /** A segment with room for `bytes` at its end. */
-  private room(bytes: number): Segment {
-    const last = this.segments[this.segments.length - 1]
-    if (last !== undefined && last.length + bytes <= last.bytes.length) return last
-    const grown = last === undefined ? segmentBytesMin : Math.min(last.bytes.length * 2, segmentBytesMax)
-    const segment: Segment = { start: this.end, bytes: new Uint8Array(Math.max(bytes, grown)), length: 0 }
-    this.segments.push(segment)
-    return segment
-  }
-
-  /** The index of the segment that holds the byte at `position`. */
-  private segmentAt(position: number): number {
-    let low = 0
-    let high = this.segments.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if (this.segments[middle]!.start <= position) low = middle
-      else high = middle - 1
-    }
-    return low
-  }
-
-  private copy(from: number, to: number): Uint8Array {
-    const out = new Uint8Array(to - from)
-    for (let i = this.segmentAt(from), at = from; at < to; i++) {
-      const { bytes, length, start } = this.segments[i]!
-      const until = Math.min(start + length, to)
-      out.set(bytes.subarray(at - start, until - start), at - from)
-      at = until
-    }
-    return out
-  }
 }
-
-const segmentBytesMin = 1024
-const segmentBytesMax = 65_536

@@ -98,16 +98,71 @@ describe("ReceiveWindow", () => {
     assert.deepStrictEqual(hand(window), ["01"])
   })
 
-  it("hands a message that came in one piece as a view, and copies a small piece of a large chunk", () => {
-    const bytes = stream("aa".repeat(70)).slice()
-    const viewed = make()
-    viewed.data(0, bytes)
-    assert.strictEqual(viewed.hand()![0]!.buffer, bytes.buffer)
-    const chunk = new Uint8Array(bytes.length * 4 + 1)
-    chunk.set(bytes, 9)
-    const copied = make()
-    copied.data(0, chunk.subarray(9, 9 + bytes.length))
-    assert.notStrictEqual(copied.hand()![0]!.buffer, chunk.buffer)
+  it("lends messages that came in one piece where they lie, and hands others in memory of their own", () => {
+    const bytes = stream("aa".repeat(70), "bb").slice()
+    const lending = make()
+    lending.data(0, bytes)
+    assert.isTrue(lending.hand(true)!.every(({ buffer }) => buffer === bytes.buffer))
+    assert.isTrue(lending.isLentOut)
+    lending.take(2)
+    assert.isFalse(lending.isLentOut)
+    const owning = make()
+    owning.data(0, bytes)
+    assert.isTrue(owning.hand()!.every(({ buffer }) => buffer !== bytes.buffer))
+    assert.isFalse(owning.isLentOut)
+  })
+
+  it("copies what waits before its bytes are overwritten, and what a consumer gave back", () => {
+    const window = make()
+    const bytes = stream("01", "02", "03").slice()
+    window.data(0, bytes)
+    window.hand(true)
+    window.take(1)
+    window.giveBack()
+    window.own()
+    bytes.fill(0)
+    assert.deepStrictEqual(hand(window), ["02", "03"])
+    const other = make()
+    const first = stream("01").slice()
+    other.data(0, first)
+    other.data(2, stream("02").slice()) // other bytes: the first ones may be overwritten
+    first.fill(0)
+    assert.deepStrictEqual(hand(other), ["01", "02"])
+  })
+
+  it("leaves messages where they lie when their bytes are kept", () => {
+    const window = make()
+    const bytes = stream("01", "02").slice()
+    window.data(0, bytes)
+    window.keep()
+    assert.isTrue(window.hand()!.every(({ buffer }) => buffer === bytes.buffer))
+  })
+
+  it("puts large messages together in memory that serves again, where consumers borrow", () => {
+    const message = new Uint8Array(100_000).fill(7)
+    const sender = new SendWindow.SendWindow()
+    sender.limit = Infinity
+    for (let i = 0; i < 5; i++) sender.accept(message)
+    const bytes = concat(sender.next(Infinity))
+    const recordBytes = bytes.length / 5
+    const window = make(1_000_000, 200_000)
+    const next = (mayBeLent: boolean) => {
+      const at = window.received
+      window.data(at, bytes.slice(at, at + 60_000))
+      window.data(at + 60_000, bytes.slice(at + 60_000, at + recordBytes))
+      const [handed] = window.hand(mayBeLent)!
+      assert.deepStrictEqual(handed, message)
+      return handed!.buffer
+    }
+    next(true)
+    const [second, third, fourth] = [next(true), next(true), next(true)]
+    assert.notStrictEqual(second, third)
+    assert.strictEqual(second, fourth)
+    window.giveBack()
+    assert.strictEqual(window.hand()![0]!.buffer, fourth)
+    const owned = next(false)
+    assert.notStrictEqual(owned, fourth)
+    assert.notStrictEqual(owned, third)
   })
 
   it("takes what was handed when the next messages are asked for", () => {

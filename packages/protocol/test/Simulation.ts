@@ -35,6 +35,8 @@ export interface Side {
   readonly peer: Peer.Peer
   readonly limits: Peer.Limits
   decoder: Decoder.Decoder
+  /** What the link has read last. */
+  lent: Uint8Array
   inFlight: Uint8Array
   readonly asked: Set<number>
   pong: number
@@ -66,6 +68,7 @@ export class Simulation {
   private readonly cutProbability: number
   private isUp = true
   private pings = 0
+  private hands = 0
   private now = 0
 
   constructor(chance: Chance, isPlain = false) {
@@ -212,8 +215,12 @@ export class Simulation {
     if (!this.isUp && side !== this.server) return
     const waiting = new Map(Array.from(side.peer.open, (channel) => [channel, channel.receive.waitingCount]))
     const bytes = side.inFlight.slice(0, length)
-    for (const chunk of this.chance.bool() ? [bytes] : this.chance.chunks(bytes))
-      equal("violation", side.decoder.push(chunk)?.detail, undefined)
+    for (const chunk of this.chance.bool() ? [bytes] : this.chance.chunks(bytes)) {
+      // The link reads into its memory again, unless somebody still has messages that lie there.
+      if (!side.peer.channels.own()) side.lent.fill(0xee)
+      side.lent = chunk.slice()
+      equal("violation", side.decoder.push(side.lent)?.detail, undefined)
+    }
     side.inFlight = side.inFlight.slice(length)
     this.digest(side, waiting)
   }
@@ -222,7 +229,7 @@ export class Simulation {
     const { channel, fate } = pair[side.name]
     if (channel === undefined) return
     const flow = this.incoming(side, pair)
-    const handed = channel.receive.hand()
+    const handed = channel.receive.hand((this.hands++ & 1) === 0)
     flow.taken = flow.handed
     flow.handed = flow.records.messages.length
     const expected = flow.records.messages.slice(flow.taken, flow.handed)
@@ -448,12 +455,14 @@ export class Simulation {
       peer: new Peer.Peer(limits, name),
       limits,
       decoder: undefined!,
+      lent: new Uint8Array(0),
       inFlight: new Uint8Array(0),
       asked: new Set(),
       pong: 0,
       goAway: undefined
     }
     side.decoder = this.newDecoder(side)
+    side.peer.channels.carriedBy(true)
     return side
   }
 

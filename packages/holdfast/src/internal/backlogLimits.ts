@@ -1,6 +1,7 @@
 /**
  * What bounds our direction of a channel: its own backlog, and what several sessions hold together.
  */
+import { SendWindow } from "@holdfast/protocol"
 import type { Backlog } from "../Policy.ts"
 
 /** Bytes that several conversations hold together. */
@@ -17,4 +18,28 @@ export interface Limits extends Omit<Backlog, "whenFull"> {
   readonly whenFull: Backlog["whenFull"] | "dropOldest"
   /** A message that was not handed to a link within so many milliseconds is skipped. */
   readonly expiresAfterMillis: number
+}
+
+/** Limits over those of a policy, which may be replaced. Made once for each, as they are asked for with every message. */
+export const limitsOf = (
+  backlog: () => Backlog,
+  own: Partial<Omit<Limits, "expiresAfterMillis">>,
+  expiresAfterMillis: number
+): (() => Limits) => {
+  let from: Backlog | undefined
+  let limits: Limits
+  return () => {
+    const present = backlog()
+    if (present === from) return limits
+    from = present
+    limits = { ...present, ...own, expiresAfterMillis }
+    return limits
+  }
+}
+
+/** The room that messages take up. */
+export const sizeOf = (messages: ReadonlyArray<Uint8Array>): number => {
+  let bytes = 0
+  for (const message of messages) bytes += SendWindow.SendWindow.recordBytes(message.length)
+  return bytes
 }

@@ -12,7 +12,7 @@ import type { Conversation } from "./conversation.ts"
 import type { Flow } from "./flow.ts"
 import { given } from "./given.ts"
 import * as Messaging from "./messaging.ts"
-import type { Limits } from "./backlogLimits.ts"
+import { type Limits, limitsOf } from "./backlogLimits.ts"
 
 /** The longest name, in bytes. */
 const nameBytesMax = 255
@@ -26,7 +26,7 @@ export const make = (conversation: Conversation): Pick<Session<never, unknown>, 
       const detail = `its name has ${nameBytes} bytes, more than ${nameBytesMax}`
       return yield* ConnectionError.make(new ConnectionError.ChannelRefused({ channel: name, detail }))
     }
-    const flow = yield* Effect.acquireRelease(conversation.open(name, limitsOf(conversation, options)), leave, {
+    const flow = yield* Effect.acquireRelease(conversation.open(name, limitsFor(conversation, options)), leave, {
       interruptible: true
     })
     return yield* channelOf(conversation, flow, options)
@@ -38,7 +38,7 @@ export const make = (conversation: Conversation): Pick<Session<never, unknown>, 
     name: flow.channel.name,
     accept: Effect.fnUntraced(function* (options: AnyOptions = {}) {
       if (flow.exit !== undefined && Exit.isFailure(flow.exit)) return yield* flow.failure()
-      flow.limits = limitsOf(conversation, options)
+      flow.limits = limitsFor(conversation, options)
       yield* Effect.acquireRelease(Effect.succeed(flow), leave)
       return yield* channelOf(conversation, flow, options)
     }) as Incoming["accept"],
@@ -78,11 +78,10 @@ const left = (conversation: Conversation, flow: Flow, exit: Exit.Exit<unknown, u
   else conversation.reset(flow, "Abandoned", "whoever used it has failed or was interrupted")
 }
 
-const limitsOf = (conversation: Conversation, { backlog, expiresAfter }: AnyOptions): (() => Limits) => {
+const limitsFor = (conversation: Conversation, { backlog, expiresAfter }: AnyOptions): (() => Limits) => {
   const expiresAfterMillis =
     expiresAfter === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresAfter))
-  const own = given(backlog ?? {})
-  return () => ({ ...conversation.policy.backlog, ...own, expiresAfterMillis })
+  return limitsOf(() => conversation.policy.backlog, given(backlog ?? {}), expiresAfterMillis)
 }
 
 const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow: Flow, options: AnyOptions) {
@@ -97,7 +96,7 @@ const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow:
   const messaging = Messaging.make<unknown, unknown>({
     flow,
     outgoing: Codec.provide(Codec.make(options.send), services),
-    incoming: Codec.provide(Codec.make(options.receive), services),
+    incoming: Codec.provide(Codec.make(options.receive, options.borrow), services),
     onInvalid: () => reset("a message does not decode", "Invalid"),
     onEnd: reset
   })

@@ -7,6 +7,10 @@ import * as ConnectionError from "../ConnectionError.ts"
 import type { Messages } from "../Session.ts"
 
 export interface Codec<A, R> {
+  /** Messages are bytes and go as they are. */
+  readonly isBytes: boolean
+  /** What it decodes, or whoever uses it, keeps none of the bytes. */
+  readonly isBorrowing: boolean
   readonly encode: (
     messages: ReadonlyArray<A>
   ) => Effect.Effect<ReadonlyArray<Uint8Array>, ConnectionError.ConnectionError, R>
@@ -28,25 +32,31 @@ export const definition = <S extends Schema.Constraint, C extends Schema.Constra
 ): Definition<S["Type"], C["Type"], R> => ({
   id,
   messageBytesMax: messages.messageBytesMax ?? 16 * 1024 * 1024,
-  toServer: make(messages.toServer) as Codec<S["Type"], R>,
-  toClient: make(messages.toClient) as Codec<C["Type"], R>
+  toServer: make(messages.toServer, messages.borrow) as Codec<S["Type"], R>,
+  toClient: make(messages.toClient, messages.borrow) as Codec<C["Type"], R>
 })
 
 /** A codec that has its services. */
-export const provide = <A, R>({ decode, encode }: Codec<A, R>, services: Context.Context<R>): Codec<A, never> => ({
+export const provide = <A, R>(
+  { decode, encode, ...codec }: Codec<A, R>,
+  services: Context.Context<R>
+): Codec<A, never> => ({
+  ...codec,
   encode: (messages) => Effect.provideContext(encode(messages), services),
   decode: (batch) => Effect.provideContext(decode(batch), services)
 })
 
 /** The codec of a Schema, or of bytes. */
-export const make = (schema: Schema.Constraint | undefined): Codec<unknown, unknown> => {
-  if (schema === undefined) return bytes
+export const make = (schema: Schema.Constraint | undefined, isBorrowing = false): Codec<unknown, unknown> => {
+  if (schema === undefined) return { ...bytes, isBorrowing }
   const json = Schema.fromJsonString(Schema.toCodecJson(schema))
   const encodeOne = Schema.encodeUnknownEffect(json)
   const decodeOne = Schema.decodeUnknownEffect(json)
   const utf8 = new TextEncoder()
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
   return {
+    isBytes: false,
+    isBorrowing: true,
     encode: (messages) =>
       Effect.forEach(messages, (message) => Effect.map(encodeOne(message), (string) => utf8.encode(string))).pipe(
         Effect.mapError((cause) => invalid("send", cause))
@@ -60,13 +70,12 @@ export const make = (schema: Schema.Constraint | undefined): Codec<unknown, unkn
   }
 }
 
-const bytes: Codec<unknown, never> = {
-  encode: (messages) => {
-    const wrong = messages.find((message) => !(message instanceof Uint8Array))
-    return wrong === undefined
-      ? Effect.succeed(messages as ReadonlyArray<Uint8Array>)
-      : Effect.fail(invalid("send", new TypeError("the message is not a Uint8Array")))
-  },
+const bytes: Omit<Codec<unknown, never>, "isBorrowing"> = {
+  isBytes: true,
+  encode: (messages) =>
+    messages.every((message) => message instanceof Uint8Array)
+      ? Effect.succeed(messages)
+      : Effect.fail(invalid("send", new TypeError("the message is not a Uint8Array"))),
   decode: (batch) => Effect.succeed(batch)
 }
 

@@ -20,7 +20,7 @@ import type { Policy } from "../Policy.ts"
 import type { State } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
 import { Flow } from "./flow.ts"
-import type { Budget, Limits } from "./backlogLimits.ts"
+import { type Budget, type Limits, limitsOf } from "./backlogLimits.ts"
 import type { LossPoint } from "./outbox.ts"
 
 /** A `Close` frame. */
@@ -83,6 +83,8 @@ export class Conversation {
   private readonly looking = new Set<Flow>()
   /** The session moves elsewhere: nothing more is sent on its channels. */
   private moving: ConnectionError | undefined
+  /** Of the session's own messages, and of channels that nobody has accepted yet. */
+  private readonly usualLimits = limitsOf(() => this.policy.backlog, {}, Infinity)
   private keptBytes = 0
   private heldBytes = 0
   /** Channels of which messages expire. */
@@ -94,7 +96,7 @@ export class Conversation {
     this.policy = options.policy
     this.bulletin = options.bulletin
     this.peer = new Peer.Peer(options.limits, options.side)
-    this.main = this.flow(this.peer.main, () => ({ ...this.policy.backlog, expiresAfterMillis: Infinity }))
+    this.main = this.flow(this.peer.main, this.usualLimits)
   }
 
   /** Monotonic milliseconds. */
@@ -189,7 +191,7 @@ export class Conversation {
   received(): Peer.Facts {
     const facts = this.peer.facts()
     for (const channel of facts.opened) {
-      const flow = this.flow(channel, this.acceptedLimits)
+      const flow = this.flow(channel, this.usualLimits)
       if (this.moving !== undefined) flow.outbox.end(this.moving)
       this.incoming.add(flow)
     }
@@ -332,9 +334,6 @@ export class Conversation {
     this.flows.set(channel, flow)
     return flow
   }
-
-  /** Of a channel that nobody has accepted yet. */
-  private readonly acceptedLimits = (): Limits => ({ ...this.policy.backlog, expiresAfterMillis: Infinity })
 
   private changed(channel: Channel.Channel, change: (flow: Flow) => void): void {
     const flow = this.flows.get(channel)

@@ -44,12 +44,15 @@ export class Flow {
     this.outbox = new Outbox({ ...options, limits: () => this.limits(), held: () => options.account(this) })
   }
 
-  /** The next messages, `undefined` when the other direction has ended. Those handed out before count as taken. */
-  get pull(): Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError> {
+  /**
+   * The next messages, `undefined` when the other direction has ended. Those handed out before count as taken. Of those
+   * that may be lent the bytes are valid until then.
+   */
+  pull(mayBeLent: boolean): Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError> {
     return Effect.suspend(() => {
       const { receive } = this.channel
       if (this.isReset) return Effect.fail(this.failure())
-      const batch = receive.hand()
+      const batch = receive.hand(mayBeLent)
       this.options.taken(this)
       if (batch !== undefined) return Effect.succeed(batch)
       if (receive.ended) return Effect.undefined
@@ -59,7 +62,7 @@ export class Flow {
         return Effect.sync(() => {
           this.arrival = undefined
         })
-      }).pipe(Effect.andThen(this.pull))
+      }).pipe(Effect.andThen(this.pull(mayBeLent)))
     })
   }
 

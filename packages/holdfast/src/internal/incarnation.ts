@@ -113,7 +113,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     let wasInside = false
     let onInput = options.onInput
     while (true) {
-      for (const chunk of yield* link.pull) {
+      for (const chunk of yield* link.borrow) {
         const failed = decoder.push(chunk)
         if (failed !== undefined) return yield* violated(failed)
       }
@@ -128,6 +128,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
         onInput = undefined
       }
       yield* digest
+      if (peer.channels.own()) link.keep() // whoever waited has had its turn
     }
   })
 
@@ -197,6 +198,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   }
   if (conversation.exit !== undefined) return yield* conversation.failure()
   conversation.attach(attachment)
+  peer.channels.carriedBy(link.isCopying)
   yield* Effect.addFinalizer(() => Effect.sync(() => conversation.detach(attachment)))
   if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
   peer.announce()

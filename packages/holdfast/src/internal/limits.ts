@@ -24,8 +24,8 @@ export const ofPeer = (limits: ClientLimits, messageBytesMax: number): Peer.Limi
   frameBytesMax: frameBytesCut
 })
 
-/** Messages are cut into frames of this size, so that a heartbeat never waits behind more. */
-export const frameBytesCut = 16_384
+/** Messages are cut into frames of this size: the largest that there is. A heartbeat waits behind what is written at once. */
+export const frameBytesCut = 65_536
 
 /** Bounds of a server, unless told otherwise. */
 export const serverDefaults = {

@@ -23,21 +23,32 @@ export interface Options<Send, Receive> {
 export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<Send, Receive> => {
   const { flow, incoming, outgoing } = options
   const release = Effect.sync(() => flow.giveBack())
+  const pull = flow.pull(incoming.isBorrowing)
 
   const sendAll = (messages: Iterable<Send>) =>
     Effect.flatMap(
-      Effect.suspend(() => outgoing.encode(Array.from(messages))),
+      Effect.suspend(() => outgoing.encode(Array.isArray(messages) ? messages : Array.from(messages))),
       (encoded) => flow.outbox.send(encoded)
     )
 
+  /** Nearly always there is room, and bytes need no codec. */
+  const send = (message: Send) =>
+    outgoing.isBytes
+      ? Effect.suspend(() => (flow.outbox.trySend(message) ? Effect.void : sendAll([message])))
+      : sendAll([message])
+
   /** What does not decode is the peer's violation. */
   const decode = (batch: ReadonlyArray<Uint8Array>) =>
-    Effect.tapError(incoming.decode(batch), (error) => Effect.sync(() => options.onInvalid(error)))
+    incoming.isBytes
+      ? incoming.decode(batch)
+      : Effect.tapError(incoming.decode(batch), (error) => Effect.sync(() => options.onInvalid(error)))
 
   const next: Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> = Effect.flatMap(
-    flow.pull,
+    pull,
     (batch): Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> =>
-      batch === undefined ? Cause.done() : Effect.map(decode(batch), (all) => all as NonEmptyReadonlyArray<Receive>)
+      batch === undefined
+        ? Cause.done()
+        : (decode(batch) as Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError>)
   )
 
   const messages = Stream.scoped(
@@ -72,7 +83,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<
     }
     const loop = Effect.gen(function* () {
       while (true) {
-        const batch = yield* flow.pull
+        const batch = yield* pull
         if (batch === undefined) return
         for (const bytes of batch) {
           const [message] = yield* decode([bytes])
@@ -84,7 +95,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<
   }
 
   return {
-    send: (message) => sendAll([message]),
+    send,
     sendAll,
     deliver: (message) => Effect.flatMap(outgoing.encode([message]), ([encoded]) => flow.outbox.deliver(encoded!)),
     flush: flow.outbox.flush,

@@ -14,7 +14,7 @@ import {
   MessageTooLarge
 } from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
-import type { Budget, Limits } from "./backlogLimits.ts"
+import { type Budget, type Limits, sizeOf } from "./backlogLimits.ts"
 
 type Resume = (effect: Effect.Effect<void, ConnectionError>) => void
 
@@ -90,6 +90,14 @@ export class Outbox {
   /** Accepts messages in order, and waits where there is no room. */
   send(messages: ReadonlyArray<Uint8Array>): Effect.Effect<void, ConnectionError> {
     return this.sendAs(messages, false)
+  }
+
+  /** Accepts a message if there is nothing to wait for, to skip or to tell. */
+  trySend(message: unknown): boolean {
+    if (!(message instanceof Uint8Array) || this.refusing !== undefined || this.sending.length > 0) return false
+    const isFit = !this.isSkipping && this.tooLarge(message) === undefined && this.hasRoom(1, sizeOf([message]))
+    if (isFit) this.acceptAll([message])
+    return isFit
   }
 
   /** Accepts a message, and waits until it was taken. */
@@ -246,8 +254,7 @@ export class Outbox {
       const refused = this.refusing ?? this.unfit(messages)
       if (refused !== undefined) return Effect.fail(refused)
       if (!isDelivery && this.sending.length === 0 && this.makeRoom(messages.length, sizeOf(messages))) {
-        for (const message of messages) this.accept(message)
-        this.options.accepted()
+        this.acceptAll(messages)
         return Effect.void
       }
       return this.patient(messages, isDelivery)
@@ -348,6 +355,16 @@ export class Outbox {
     return isOnlyOne || (this.options.budget?.hasRoom(bytes) ?? true)
   }
 
+  private acceptAll(messages: ReadonlyArray<Uint8Array>): void {
+    if (this.isSkipping) for (const message of messages) this.accept(message)
+    else {
+      for (const message of messages) this.channel.send.accept(message)
+      this.acceptedCount += messages.length
+      this.options.held()
+    }
+    this.options.accepted()
+  }
+
   private accept(message: Uint8Array): void {
     const { send } = this.channel
     if (this.isSkipping) send.enqueue(message.slice(), this.options.now() + this.options.limits().expiresAfterMillis)
@@ -380,10 +397,4 @@ export class Outbox {
 export interface LossPoint {
   readonly accepted: number
   readonly notSent: number
-}
-
-const sizeOf = (messages: ReadonlyArray<Uint8Array>): number => {
-  let bytes = 0
-  for (const message of messages) bytes += SendWindow.SendWindow.recordBytes(message.length)
-  return bytes
 }

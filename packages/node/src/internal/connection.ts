@@ -86,7 +86,12 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
       })
       return Effect.acquireRelease(take, stop)
     }),
-    Effect.map(({ borrow, pull }): Link.Reader => ({ pull, borrow, upgrade: Socket.SocketUpgradeError.unsupported }))
+    Effect.map(({ borrow, keep, pull }): Link.Reader => ({
+      pull,
+      borrow,
+      keep,
+      upgrade: Socket.SocketUpgradeError.unsupported
+    }))
   )
   const writer = Effect.acquireRelease(
     Effect.succeed(Writing.make(() => (up.isOpen() ? wire.stream : undefined), up)),
@@ -98,6 +103,7 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
   return Effect.succeed({
     ...Socket.make({ reader, writer }),
     destroy,
+    isCopying: true,
     progress: () => (wire.stream === undefined ? nothingYet : Kernel.report(wire.stream)),
     get peer() {
       return wire.peer

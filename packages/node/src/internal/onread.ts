@@ -11,10 +11,15 @@ import { TLSSocket } from "node:tls"
  */
 export type OnBytes = (bytes: Uint8Array, isLent: boolean) => boolean
 
-/** Whether it could be set. Where not (TLS, Windows, a Node that names things differently) the socket is as before. */
-export const attach = (socket: Net.Socket, onBytes: OnBytes): boolean => {
+export interface Onread {
+  /** The memory that was lent stays as it is; the next bytes come into other memory. */
+  readonly renew: () => void
+}
+
+/** `undefined` where it cannot be set (TLS, Windows, a Node that names things differently): the socket is as before. */
+export const attach = (socket: Net.Socket, onBytes: OnBytes): Onread | undefined => {
   const handle: unknown = Reflect.get(socket, "_handle")
-  if (names === undefined || socket instanceof TLSSocket || !hasUserBuffer(handle)) return false
+  if (names === undefined || socket instanceof TLSSocket || !hasUserBuffer(handle)) return undefined
   let own: Uint8Array<ArrayBuffer> | undefined
   let smallReads = 0
 
@@ -22,18 +27,31 @@ export const attach = (socket: Net.Socket, onBytes: OnBytes): boolean => {
   const onread = (length: number, from: Uint8Array<ArrayBuffer>): boolean => {
     if (length >= busyBytes) smallReads = 0
     else if (++smallReads === smallReadsMax) own = undefined
+    if (length === from.length && length < busiestBytes) own = new Uint8Array(length * 2)
     if (from !== shared) return onBytes(new Uint8Array(from.buffer, 0, length), true)
-    if (length >= busyBytes) own = new Uint8Array(bufferBytes)
+    if (length >= busyBytes) own ??= new Uint8Array(bufferBytes)
     return onBytes(from.slice(0, length), false)
   }
-  Reflect.set(socket, names.buffer, shared)
-  Reflect.set(socket, names.next, () => own ?? shared)
-  Reflect.set(socket, names.callback, onread)
-  handle.useUserBuffer(shared)
-  return true
+  const { buffer, callback, next } = names
+  const use = (memory: Uint8Array) => {
+    Reflect.set(socket, buffer, memory)
+    handle.useUserBuffer(memory)
+  }
+  Reflect.set(socket, next, () => own ?? shared)
+  Reflect.set(socket, callback, onread)
+  use(shared)
+  return {
+    renew: () => {
+      if (own === undefined) return
+      own = new Uint8Array(own.length)
+      use(own)
+    }
+  }
 }
 
 const bufferBytes = 65_536
+/** Who fills its memory gets twice as much, up to this. */
+const busiestBytes = 262_144
 /** Who reads less at once is not busy. */
 const busyBytes = 8192
 /** After so many small reads in a row a connection gives its memory back. */

@@ -17,6 +17,8 @@ export interface Reading {
   readonly pull: Effect.Effect<Batch, Socket.SocketError>
   /** The next bytes, valid until the next pull. */
   readonly borrow: Effect.Effect<Batch, Socket.SocketError>
+  /** What was borrowed last stays as it is. */
+  readonly keep: () => void
   /** Fails the pull that waits, and all later ones. */
   readonly stop: () => void
 }
@@ -58,8 +60,8 @@ export const make = (socket: NetSocket): Reading => {
   const onEnd = () => end(closed(1000))
   const onError = (cause: Error) => fail(new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) }))
   const onClose = (hadError: boolean) => (hadError ? fail(closed(1006)) : end(closed(1000)))
-  const isByOnread = Onread.attach(socket, arrived)
-  if (!isByOnread) socket.on("data", onData)
+  const onread = Onread.attach(socket, arrived)
+  if (onread === undefined) socket.on("data", onData)
   socket.on("end", onEnd)
   socket.on("error", onError)
   socket.on("close", onClose)
@@ -69,7 +71,7 @@ export const make = (socket: NetSocket): Reading => {
   })
   const borrow = Effect.callback<Batch, Socket.SocketError>((wake) => {
     // Node may have read a little before the socket was taken over.
-    if (isByOnread && pending === undefined && socket.readableLength > 0) {
+    if (onread !== undefined && pending === undefined && socket.readableLength > 0) {
       isLent = false
       pending = (socket.read() as Uint8Array | null) ?? undefined
     }
@@ -90,6 +92,9 @@ export const make = (socket: NetSocket): Reading => {
   return {
     pull: Effect.map(borrow, ([bytes]): Batch => [isLent ? bytes.slice() : bytes]),
     borrow,
+    keep: () => {
+      if (isLent) onread?.renew()
+    },
     stop: () => {
       fail(closed(1006))
       socket.pause()
