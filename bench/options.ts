@@ -14,7 +14,7 @@ export interface Options {
 
 export class UsageError extends Error {}
 
-export const help = `Measures Holdfast against code written by hand on bare sockets, and against its peers.
+export const help = `Measures Holdfast against code written by hand on bare sockets.
 
   npm run bench -- [--only PATTERN] [--rounds N] [--json] [--write] [--list] [--smoke]
 
@@ -27,7 +27,7 @@ export const help = `Measures Holdfast against code written by hand on bare sock
   --help          print this
 
 Each measurement has two processes of its own. Every message is checked for its number, size and content, and all that
-was sent must have arrived. The peers' packages are installed apart: npm ci --prefix bench.
+was sent must have arrived.
 Exit code: 0 all was measured; 1 a message was wrong or missing, or a case failed; 2 the command line makes no sense.`
 
 /** Reads the arguments; `undefined` means that the help was asked for. */

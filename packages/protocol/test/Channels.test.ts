@@ -56,8 +56,10 @@ describe("A channel", () => {
     end(server, theirs)
     peers.exchange()
     assert.deepStrictEqual([client.facts().finished, server.facts().finished], [[], []])
+    assert.deepStrictEqual([client.hasFinished, server.hasFinished], [false, false])
     takeAll(server, theirs)
     peers.exchange()
+    assert.deepStrictEqual([client.hasFinished, server.hasFinished], [true, true])
     assert.deepStrictEqual([client.facts().finished, server.facts().finished], [[ours], [theirs]])
     assert.deepStrictEqual([client.openCount, server.openCount], [0, 0])
     // Late calls on it do nothing.
