@@ -1,47 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { ConnectionError, type SessionChannel } from "holdfast"
+import { ConnectionError } from "holdfast"
+import { type Bytes, channel, next, quiet } from "./ChannelPair.ts"
 import * as MemoryLink from "./MemoryLink.ts"
 import * as ServerTesting from "./ServerTesting.ts"
-import {
-  begin,
-  type Ends,
-  inScope,
-  large,
-  now,
-  numbered,
-  pair,
-  type PairOptions,
-  reasonOf,
-  steady,
-  tagOf,
-  upOf
-} from "./SessionPair.ts"
+import { begin, type Ends, inScope, large, now, numbered, pair, reasonOf, steady, tagOf, upOf } from "./SessionPair.ts"
 import { bytes, connect, flowing, settle, text } from "./SessionTesting.ts"
-
-type Bytes = SessionChannel.SessionChannel<Uint8Array, Uint8Array>
-
-/** The next channel that the other side opens. */
-const next = (session: Ends): Effect.Effect<SessionChannel.Incoming, ConnectionError.ConnectionError> =>
-  session.channels.pipe(
-    Stream.take(1),
-    Stream.runCollect,
-    Effect.map(([first]) => first!)
-  )
-
-/** Both ends of one channel. */
-const channel = Effect.fnUntraced(function* (
-  ends: { readonly client: Ends; readonly theirs: Ends },
-  name = "one",
-  opened: SessionChannel.Options<typeof Schema.Uint8Array, typeof Schema.Uint8Array> = {},
-  accepted: SessionChannel.Options<typeof Schema.Uint8Array, typeof Schema.Uint8Array> = {}
-) {
-  const ours: Bytes = yield* ends.client.open(name, opened)
-  const incoming = yield* flowing(next(ends.theirs))
-  const theirs: Bytes = yield* incoming.accept(accepted)
-  return { ours, theirs, incoming }
-})
 
 /** What arrives, as text, and how it ended. */
 const collect = Effect.fnUntraced(function* (from: Bytes) {
@@ -52,8 +17,6 @@ const collect = Effect.fnUntraced(function* (from: Bytes) {
   )
   return { received, fiber }
 })
-
-const patient: PairOptions = { client: { policy: { silence: "1 hour" } }, server: { policy: { silence: "1 hour" } } }
 
 describe("Channels of a session", () => {
   it.effect("carry messages both ways beside its own, each in order, and end one direction at a time", () =>
@@ -86,7 +49,7 @@ describe("Channels of a session", () => {
   it.effect("open without a round trip: the first message arrives with the opening, in one direction's time", () =>
     inScope(
       Effect.gen(function* () {
-        const ends = yield* pair({ ...patient, network: { latency: "1 second" } })
+        const ends = yield* pair({ ...quiet, network: { latency: "1 second" } })
         yield* flowing(ends.client.deliver(bytes("up")).pipe(Effect.timeoutOption("3 seconds")), "50 millis")
         const opening = yield* begin(
           Effect.scoped(
@@ -183,7 +146,7 @@ describe("Channels of a session", () => {
       Effect.gen(function* () {
         const limits = { channelWindowBytes: 10_000, growthBytesMax: 0 }
         const backlog = { bytesMax: 20_000 }
-        const ends = yield* pair({ ...patient, server: { ...patient.server, limits } })
+        const ends = yield* pair({ ...quiet, server: { ...quiet.server, limits } })
         const unread = yield* channel(ends, "unread", { backlog })
         const read = yield* channel(ends, "read", { backlog })
         let accepted = 0
@@ -217,7 +180,7 @@ describe("Channels of a session", () => {
     inScope(
       Effect.gen(function* () {
         const limits = { channelWindowBytes: 1000, growthBytesMax: 0 }
-        const ends = yield* pair({ client: { ...patient.client, limits }, server: { ...patient.server, limits } })
+        const ends = yield* pair({ client: { ...quiet.client, limits }, server: { ...quiet.server, limits } })
         const backlog = { bytesMax: 2000, patience: "5 seconds" } as const
         const { ours, theirs } = yield* channel(ends, "both", { backlog }, { backlog })
         const writes = yield* Effect.forEach([ours, theirs], (end) =>
@@ -331,7 +294,7 @@ describe("Channels of a session", () => {
   it.effect("end with their session, and say what was not taken", () =>
     inScope(
       Effect.gen(function* () {
-        const ends = yield* pair({ ...patient, client: { policy: { silence: "1 hour", close: "2 seconds" } } })
+        const ends = yield* pair({ ...quiet, client: { policy: { silence: "1 hour", close: "2 seconds" } } })
         const { ours, theirs } = yield* channel(ends)
         yield* ours.sendAll(numbered(3))
         yield* settle
@@ -394,7 +357,7 @@ describe("A window", () => {
     inScope(
       Effect.gen(function* () {
         const limits = { channelWindowBytes: 10_000, windowBytesMax: 1_000_000, growthBytesMax: 50_000 }
-        const ends = yield* pair({ ...patient, server: { ...patient.server, limits } })
+        const ends = yield* pair({ ...quiet, server: { ...quiet.server, limits } })
         const grown = yield* Effect.forEach(["one", "two", "three"], (name) => channel(ends, name))
         for (const { ours, theirs } of grown) {
           const { fiber } = yield* collect(theirs)

@@ -1,42 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import type { ConnectionError, SessionChannel } from "holdfast"
+import type { ConnectionError } from "holdfast"
+import { channel, next, quiet } from "./ChannelPair.ts"
 import * as MemoryLink from "./MemoryLink.ts"
 import * as ServerTesting from "./ServerTesting.ts"
-import {
-  begin,
-  type Ends,
-  inScope,
-  large,
-  numbered,
-  pair,
-  type PairOptions,
-  reasonOf,
-  steady,
-  tagOf
-} from "./SessionPair.ts"
+import { begin, type Ends, inScope, large, numbered, pair, reasonOf, steady, tagOf } from "./SessionPair.ts"
 import { bytes, connect, flowing, settle, text } from "./SessionTesting.ts"
-
-type Bytes = SessionChannel.SessionChannel<Uint8Array, Uint8Array>
-
-/** The next channel that the other side opens. */
-const next = (session: Ends): Effect.Effect<SessionChannel.Incoming, ConnectionError.ConnectionError> =>
-  session.channels.pipe(
-    Stream.take(1),
-    Stream.runCollect,
-    Effect.map(([first]) => first!)
-  )
-
-/** Both ends of one channel. */
-const channel = Effect.fnUntraced(function* (ends: { readonly client: Ends; readonly theirs: Ends }, name = "one") {
-  const ours: Bytes = yield* ends.client.open(name)
-  const theirs: Bytes = yield* (yield* flowing(next(ends.theirs))).accept()
-  return { ours, theirs }
-})
-
-/** Nobody says anything unless there is something to say. */
-const quiet: PairOptions = { client: { policy: { silence: "1 hour" } }, server: { policy: { silence: "1 hour" } } }
 
 describe("The channels that the other side opens", () => {
   it.effect("are handed out one by one: a consumer that stops leaves the others to the next one", () =>
