@@ -1,17 +1,28 @@
 /**
  * All cases by name, in the order of the tables.
  */
+import { channelCases } from "./cases/channels.ts"
+import { crowdCases } from "./cases/crowd.ts"
+import { loadCases } from "./cases/load.ts"
+import { resumeCases } from "./cases/resume.ts"
 import { own, peers } from "./contestants.ts"
 import { exchange, type Sample, type Timing } from "./round.ts"
 
 export interface Case {
-  /** The kind, who, the size of a message in bytes, and how many megabytes of live heap where there are any. */
+  /** The kind, who, the size of a message in bytes, and what else tells it from others of its kind. */
   readonly name: string
   readonly kind: string
   readonly contestant: string
+  /** Of a message, or of what is resumed, in bytes; 0 where it does not matter. */
   readonly size: number
   readonly heapMegabytes: number
+  /** Of channels or sessions, where there are cases with different ones. */
+  readonly count?: number
   readonly unit: string
+  /** It takes so long that it is not measured more often, whatever is asked for. */
+  readonly roundsMax?: number
+  /** It is part of the smoke test; without a word it is if it is ours, and small or large. */
+  readonly isBrief?: boolean
   readonly run: (timing: Timing) => Promise<Sample>
 }
 
@@ -58,5 +69,9 @@ export const cases: ReadonlyArray<Case> = [
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 50),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 200),
   ...exchanges("ping", 1, answering, sizes),
-  ...exchanges("requests", 64, answering, [64])
+  ...exchanges("requests", 64, answering, [64]),
+  ...channelCases,
+  ...resumeCases,
+  ...crowdCases,
+  ...loadCases
 ]

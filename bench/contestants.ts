@@ -20,7 +20,15 @@ const madeHere = {
 /** Their packages are installed apart, so they are loaded when they are asked for. */
 const madeElsewhere = {} satisfies Record<string, Load>
 
-export const contestants: Record<string, Load> = { ...madeHere, ...madeElsewhere }
+/** Who only takes part in cases of its own. */
+const withChannels = Object.fromEntries(
+  [1, 100, 1000].map((count): [string, Load] => [
+    `holdfast-channels-${count}`,
+    async () => (await import("./contestants/channels.ts")).channels(count)
+  ])
+)
+
+export const contestants: Record<string, Load> = { ...madeHere, ...madeElsewhere, ...withChannels }
 
 export const own = Object.keys(madeHere)
 

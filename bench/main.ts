@@ -10,12 +10,12 @@ import { type Outcome, outcomesOf, summary } from "./outcomes.ts"
 import * as Performance from "./performance.ts"
 import type { Sample, Timing } from "./round.ts"
 
-const full: Timing = { warmMillis: 400, measureMillis: 800 }
-const brief: Timing = { warmMillis: 20, measureMillis: 60 }
+const full: Timing = { warmMillis: 400, measureMillis: 800, crowd: 5000, seconds: 60 }
+const brief: Timing = { warmMillis: 20, measureMillis: 60, crowd: 20, seconds: 0.5 }
 
 /** A case of the smoke test: ours, and small or large. */
-const isBrief = ({ contestant, heapMegabytes, size }: Case): boolean =>
-  own.includes(contestant) && heapMegabytes === 0 && size !== 1024
+const isBrief = ({ contestant, heapMegabytes, isBrief, size }: Case): boolean =>
+  isBrief ?? (own.includes(contestant) && heapMegabytes === 0 && size !== 1024)
 
 const choose = ({ only, smoke }: Options): ReadonlyArray<Case> => {
   const chosen = cases.filter((one) => (only?.test(one.name) ?? true) && (!smoke || isBrief(one)))
@@ -23,7 +23,8 @@ const choose = ({ only, smoke }: Options): ReadonlyArray<Case> => {
   return chosen
 }
 
-const measure = async (chosen: ReadonlyArray<Case>, { json, rounds, smoke }: Options) => {
+const measure = async (chosen: ReadonlyArray<Case>, { json, rounds, seconds, smoke }: Options) => {
+  const timing = smoke ? brief : { ...full, seconds: seconds ?? full.seconds }
   const samples = new Map<Case, Array<Sample>>(chosen.map((one) => [one, []]))
   const show = (text: string) => {
     if (!json && process.stderr.isTTY) process.stderr.write(`\r${text}\x1b[K`)
@@ -31,9 +32,10 @@ const measure = async (chosen: ReadonlyArray<Case>, { json, rounds, smoke }: Opt
   let failures = 0
   for (let round = 1; round <= (smoke ? 1 : rounds); round++) {
     for (const [one, values] of samples) {
+      if (round > (one.roundsMax ?? Infinity)) continue
       show(`round ${round}: ${one.name}`)
       try {
-        values.push(await one.run(smoke ? brief : full))
+        values.push(await one.run(timing))
       } catch (error) {
         failures++
         console.error(`${one.name}: ${error instanceof Error ? error.message : String(error)}`)

@@ -10,20 +10,23 @@ export interface Options {
   readonly list: boolean
   readonly only: RegExp | undefined
   readonly rounds: number
+  /** How long a steady load lasts; `undefined`: as long as it should. */
+  readonly seconds: number | undefined
 }
 
 export class UsageError extends Error {}
 
 export const help = `Measures Holdfast against code written by hand on bare sockets.
 
-  npm run bench -- [--only PATTERN] [--rounds N] [--json] [--write] [--list] [--smoke]
+  npm run bench -- [--only PATTERN] [--rounds N] [--seconds N] [--json] [--write] [--list] [--smoke]
 
   --only PATTERN  a regular expression that the names of the cases must match, for instance '^stream/.*/64$'
   --rounds N      how often each case is measured, in turns with the others (default: 5)
+  --seconds N     how long the cases with a steady load last (default: 60, for heartbeats 10)
   --json          print one object per line for each case, and nothing else
   --write         put the tables into docs/performance.md
   --list          print the names of the cases
-  --smoke         one short round of every case made by hand or with Holdfast: only whether it works
+  --smoke         one short round of what is made by hand or with Holdfast, with few sessions: only whether it works
   --help          print this
 
 Each measurement has two processes of its own. Every message is checked for its number, size and content, and all that
@@ -32,10 +35,14 @@ Exit code: 0 all was measured; 1 a message was wrong or missing, or a case faile
 
 /** Reads the arguments; `undefined` means that the help was asked for. */
 export const parse = (args: ReadonlyArray<string>): Options | undefined => {
-  const { help: isHelp, only, rounds, ...flags } = read(args)
+  const { help: isHelp, only, rounds, seconds, ...flags } = read(args)
   if (isHelp) return undefined
-  if (!/^[1-9]\d{0,2}$/.test(rounds)) throw new UsageError(`--rounds: "${rounds}" is not a number from 1 to 999`)
-  return { ...flags, only: only === undefined ? undefined : pattern(only), rounds: Number(rounds) }
+  return {
+    ...flags,
+    only: only === undefined ? undefined : pattern(only),
+    rounds: number("rounds", rounds),
+    seconds: seconds === undefined ? undefined : number("seconds", seconds)
+  }
 }
 
 const read = (args: ReadonlyArray<string>) => {
@@ -49,12 +56,18 @@ const read = (args: ReadonlyArray<string>) => {
         list: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         only: { type: "string" },
-        rounds: { type: "string", default: "5" }
+        rounds: { type: "string", default: "5" },
+        seconds: { type: "string" }
       }
     }).values
   } catch (cause) {
     throw new UsageError(`${cause instanceof Error ? cause.message : String(cause)}. Try --help.`, { cause })
   }
+}
+
+const number = (name: string, value: string): number => {
+  if (!/^[1-9]\d{0,2}$/.test(value)) throw new UsageError(`--${name}: "${value}" is not a number from 1 to 999`)
+  return Number(value)
 }
 
 const pattern = (source: string): RegExp => {

@@ -11,6 +11,7 @@ export interface Outcome {
   readonly contestant: string
   readonly size: number
   readonly heapMegabytes: number
+  readonly count?: number
   readonly unit: string
   readonly rounds: number
   readonly median: number
@@ -24,31 +25,47 @@ export interface Outcome {
   readonly receiveNanos?: number
   /** To the session written by hand: of the same kind, size and heap. */
   readonly ratioToHandWritten?: number
+  /** To bare `node:net`, where that is what counts. */
+  readonly ratioToBare?: number
+  /** To the same case with one channel or session. */
+  readonly ratioToOne?: number
   /** To the same case without live heap. */
   readonly ratioToNoHeap?: number
   /** Of the round trips, to bare `node:net`. */
   readonly p50ToBare?: number
   readonly p99ToBare?: number
+  /** What else was measured: medians. */
+  readonly figures?: Readonly<Record<string, number>>
 }
+
+/** What is compared to bare sockets: it has nothing to do with messages. */
+const bareKinds = ["idle", "heartbeats"]
 
 export const outcomesOf = (samples: ReadonlyMap<Case, ReadonlyArray<Sample>>): ReadonlyArray<Outcome> => {
   const measured = [...samples].filter(([, rounds]) => rounds.length > 0).map(([one, rounds]) => medians(one, rounds))
-  const find = (kind: string, contestant: string, size: number, heapMegabytes: number) =>
-    measured.find(
-      (other) =>
-        other.kind === kind &&
-        other.contestant === contestant &&
-        other.size === size &&
-        other.heapMegabytes === heapMegabytes
+  const find = (outcome: Outcome, other: Partial<Outcome>) => {
+    const { contestant, count, heapMegabytes, kind, size } = { ...outcome, ...other }
+    return measured.find(
+      (one) =>
+        one.kind === kind &&
+        one.contestant === contestant &&
+        one.size === size &&
+        one.heapMegabytes === heapMegabytes &&
+        one.count === count
     )
+  }
   return measured.map((outcome) => {
-    const { contestant, heapMegabytes, kind, size } = outcome
-    const yardstick = find(kind, handWritten, size, heapMegabytes)
-    const bare = kind === "ping" ? find(kind, "net", size, 0) : undefined
-    const light = heapMegabytes === 0 ? undefined : find(kind, contestant, size, 0)
+    const { count, heapMegabytes, kind } = outcome
+    const yardstick = find(outcome, { contestant: handWritten })
+    const bare = kind === "ping" ? find(outcome, { contestant: "net", heapMegabytes: 0 }) : undefined
+    const isBare = bareKinds.includes(kind)
+    const one = count === undefined ? undefined : find(outcome, { count: 1 })
+    const light = heapMegabytes === 0 ? undefined : find(outcome, { heapMegabytes: 0 })
     return {
       ...outcome,
       ...ratio("ratioToHandWritten", outcome.median, yardstick?.median),
+      ...ratio("ratioToBare", outcome.median, isBare ? find(outcome, { contestant: "net" })?.median : undefined),
+      ...ratio("ratioToOne", outcome.median, one?.median),
       ...ratio("ratioToNoHeap", outcome.median, light?.median),
       ...ratio("p50ToBare", outcome.p50, bare?.p50),
       ...ratio("p99ToBare", outcome.p99, bare?.p99)
@@ -58,14 +75,19 @@ export const outcomesOf = (samples: ReadonlyMap<Case, ReadonlyArray<Sample>>): R
 
 /** One line for people. */
 export const summary = (outcome: Outcome): string => {
-  const { median, p50, p99, ratioToHandWritten, ratioToNoHeap, receiveNanos, sendNanos, unit } = outcome
+  const { figures, median, p50, p99, receiveNanos, sendNanos, unit } = outcome
+  const { ratioToBare, ratioToHandWritten, ratioToNoHeap, ratioToOne } = outcome
+  const nanos = [sendNanos, receiveNanos].filter((nanos) => nanos !== undefined)
   const parts = [
     outcome.case.padEnd(36),
     `${figure(median)} ${unit}`.padEnd(24),
     ratioToHandWritten === undefined ? "" : `${ratioToHandWritten.toFixed(2)} of hand-written`,
+    ratioToBare === undefined ? "" : `${ratioToBare.toFixed(2)} of bare sockets`,
+    ratioToOne === undefined ? "" : `${ratioToOne.toFixed(2)} of one`,
     ratioToNoHeap === undefined ? "" : `${ratioToNoHeap.toFixed(2)} of itself without heap`,
-    [sendNanos, receiveNanos].filter((nanos) => nanos !== undefined).join(" + ") + " ns of processor",
-    p50 === undefined || p99 === undefined ? "" : `p50 ${p50.toFixed(0)} us, p99 ${p99.toFixed(0)} us`
+    nanos.length === 0 ? "" : `${nanos.join(" + ")} ns of processor`,
+    p50 === undefined || p99 === undefined ? "" : `p50 ${p50.toFixed(0)} us, p99 ${p99.toFixed(0)} us`,
+    ...Object.entries(figures ?? {}).map(([name, value]) => `${name} ${figure(value)}`)
   ]
   return parts.filter((part) => part !== "").join("  ")
 }
@@ -78,7 +100,7 @@ export const figure = (value: number): string => {
 }
 
 const medians = (one: Case, rounds: ReadonlyArray<Sample>): Outcome => {
-  const { contestant, heapMegabytes, kind, name, size, unit } = one
+  const { contestant, count, heapMegabytes, kind, name, size, unit } = one
   const values = rounds.map(({ value }) => value)
   const latencies = rounds.flatMap(({ latencies }) => latencies ?? [])
   const times =
@@ -91,6 +113,7 @@ const medians = (one: Case, rounds: ReadonlyArray<Sample>): Outcome => {
     contestant,
     size,
     heapMegabytes,
+    ...(count === undefined ? {} : { count }),
     unit,
     rounds: rounds.length,
     median: median(values),
@@ -98,8 +121,16 @@ const medians = (one: Case, rounds: ReadonlyArray<Sample>): Outcome => {
     highest: Math.max(...values),
     ...times,
     ...medianOf("sendNanos", rounds),
-    ...medianOf("receiveNanos", rounds)
+    ...medianOf("receiveNanos", rounds),
+    ...figuresOf(rounds)
   }
+}
+
+const figuresOf = (rounds: ReadonlyArray<Sample>) => {
+  const names = Object.keys(rounds[0]?.figures ?? {})
+  if (names.length === 0) return {}
+  const values = (name: string) => rounds.flatMap(({ figures }) => figures?.[name] ?? [])
+  return { figures: Object.fromEntries(names.map((name) => [name, Number(median(values(name)).toPrecision(4))])) }
 }
 
 const medianOf = <Key extends "sendNanos" | "receiveNanos">(key: Key, rounds: ReadonlyArray<Sample>) => {

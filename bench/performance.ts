@@ -28,14 +28,14 @@ export const write = (outcomes: ReadonlyArray<Outcome>, rounds: number): void =>
 const titleOf = ({ heapMegabytes, kind, unit }: Outcome): string =>
   heapMegabytes === 0 ? `${kind}, ${unit}` : `${kind}, ${heapMegabytes} MB of live heap, ${unit}`
 
+const nameOf = ({ contestant, count }: Outcome): string =>
+  count === undefined ? contestant : `${contestant}, ${count.toLocaleString("en")}`
+
 const table = (title: string, outcomes: ReadonlyArray<Outcome>): string => {
   const sizes = [...new Set(outcomes.map(({ size }) => size))]
-  const contestants = [...new Set(outcomes.map(({ contestant }) => contestant))]
-  const rows = contestants.map((contestant) =>
-    row([
-      contestant,
-      ...sizes.map((size) => cell(outcomes.find((one) => one.contestant === contestant && one.size === size)))
-    ])
+  const names = [...new Set(outcomes.map(nameOf))]
+  const rows = names.map((name) =>
+    row([name, ...sizes.map((size) => cell(outcomes.find((one) => nameOf(one) === name && one.size === size)))])
   )
   return [row([title, ...sizes.map(sizeName)]), row(["---", ...sizes.map(() => "---:")]), ...rows].join("\n")
 }
@@ -44,20 +44,25 @@ const row = (cells: ReadonlyArray<string>): string => `| ${cells.join(" | ")} |`
 
 const cell = (outcome: Outcome | undefined): string => {
   if (outcome === undefined) return ""
-  const { median, p50, p50ToBare, p99, p99ToBare, ratioToHandWritten, ratioToNoHeap } = outcome
+  const { figures, median, p50, p50ToBare, p99, p99ToBare, ratioToBare, ratioToHandWritten, ratioToNoHeap } = outcome
+  const more = Object.entries(figures ?? {}).map(([name, value]) => `; ${name} ${figure(value)}`)
   const times = p50 === undefined || p99 === undefined ? "" : `; ${p50.toFixed(0)} / ${p99.toFixed(0)} us`
   const ratio =
     ratioToNoHeap !== undefined
       ? ` (${ratioToNoHeap.toFixed(2)} of itself)`
       : p50ToBare !== undefined && p99ToBare !== undefined
         ? ` (${p50ToBare.toFixed(2)} / ${p99ToBare.toFixed(2)})`
-        : ratioToHandWritten === undefined
-          ? ""
-          : ` (${ratioToHandWritten.toFixed(2)})`
-  return `${figure(median)}${times}${ratio}`
+        : ratioOf(outcome.ratioToOne ?? ratioToBare ?? ratioToHandWritten)
+  return `${figure(median)}${times}${ratio}${more.join("")}`
 }
 
-const sizeName = (size: number): string => (size === 0 ? "" : size < 1024 ? `${size} B` : `${size / 1024} KiB`)
+const ratioOf = (ratio: number | undefined): string => (ratio === undefined ? "" : ` (${ratio.toFixed(2)})`)
+
+const sizeName = (size: number): string => {
+  if (size === 0) return ""
+  if (size < 1024) return `${size} B`
+  return size < 1024 * 1024 ? `${size / 1024} KiB` : `${size / 1024 / 1024} MiB`
+}
 
 /** What the figures depend on. Peers are named with the versions that are installed for the benchmark. */
 const machine = (rounds: number): string => {

@@ -17,15 +17,21 @@ export interface Exchange {
 export interface Timing {
   readonly warmMillis: number
   readonly measureMillis: number
+  /** How many connections the cases with many of them have. */
+  readonly crowd: number
+  /** How long a steady load lasts. */
+  readonly seconds: number
 }
 
 export interface Sample {
   /** In the unit of the case. */
   readonly value: number
-  readonly latencies: Latencies | undefined
+  readonly latencies?: Latencies | undefined
   /** Processor time for each message in nanoseconds, of whoever sends or asks, and of whoever receives. */
   readonly sendNanos?: number | undefined
   readonly receiveNanos?: number | undefined
+  /** What else was measured, by name and unit. */
+  readonly figures?: Readonly<Record<string, number>>
 }
 
 /** Fails when a message was wrong, missing or late. */

@@ -4,6 +4,9 @@
 import * as Net from "node:net"
 import type { Asker, Source } from "./workload.ts"
 
+/** What was read lies at the beginning of the buffer, during the call. */
+export type OnBytes = (buffer: Uint8Array<ArrayBuffer>, length: number) => void
+
 /** Listens on loopback, and gives the port. */
 export const listen = (onSocket: (socket: Net.Socket) => void): Promise<number> =>
   new Promise((resolve, reject) => {
@@ -16,8 +19,8 @@ export const listen = (onSocket: (socket: Net.Socket) => void): Promise<number> 
     server.listen(0, "127.0.0.1", () => resolve((server.address() as Net.AddressInfo).port))
   })
 
-/** Connects on loopback; what arrives lies in one buffer that is used again, valid during the call. */
-export const connect = (port: number, onBytes: (buffer: Uint8Array<ArrayBuffer>, length: number) => void) =>
+/** Connects on loopback; what arrives lies in memory that is used again. */
+export const connect = (port: number, onBytes: OnBytes) =>
   new Promise<Net.Socket>((resolve, reject) => {
     const socket: Net.Socket = Net.connect({ port, host: "127.0.0.1", noDelay: true, onread: onread(onBytes) }, () =>
       resolve(socket)
@@ -26,29 +29,31 @@ export const connect = (port: number, onBytes: (buffer: Uint8Array<ArrayBuffer>,
   })
 
 /** The same for a socket that was accepted: Node offers `onread` only to those that connect. */
-export const reading = (
-  socket: Net.Socket,
-  onBytes: (buffer: Uint8Array<ArrayBuffer>, length: number) => void
-): void => {
-  const donor = new Net.Socket({ onread: onread(onBytes) })
-  for (const symbol of Object.getOwnPropertySymbols(donor)) {
-    if (symbol.description?.startsWith("kBuffer")) Reflect.set(socket, symbol, Reflect.get(donor, symbol))
+export const reading = (socket: Net.Socket, onBytes: OnBytes): void => {
+  for (const [symbol, value] of [...given, [names.callback, callbackOf(onBytes)] as const]) {
+    Reflect.set(socket, symbol, value)
   }
   const handle: { useUserBuffer: (buffer: Uint8Array) => void } = Reflect.get(socket, "_handle")
-  const buffer = Object.getOwnPropertySymbols(donor).find(({ description }) => description === "kBuffer")!
-  handle.useUserBuffer(Reflect.get(donor, buffer))
+  handle.useUserBuffer(memory)
 }
 
-const onread = (onBytes: (buffer: Uint8Array<ArrayBuffer>, length: number) => void): Net.OnReadOpts => {
-  const buffer = new Uint8Array(65_536)
-  return {
-    buffer,
-    callback: (length) => {
-      onBytes(buffer, length)
-      return true
-    }
-  }
+/** What was read is handed on at once, so all sockets can read into the same memory. */
+const memory = new Uint8Array(65_536)
+
+const callbackOf = (onBytes: OnBytes) => (length: number) => {
+  onBytes(memory, length)
+  return true
 }
+
+const onread = (onBytes: OnBytes): Net.OnReadOpts => ({ buffer: memory, callback: callbackOf(onBytes) })
+
+/** What Node sets on a socket that is given `onread`, by the names under which it keeps it. */
+const donor = new Net.Socket({ onread: onread(() => undefined) })
+const symbols = Object.getOwnPropertySymbols(donor).filter(({ description }) => description?.startsWith("kBuffer"))
+const names = { callback: symbols.find(({ description }) => description === "kBufferCb")! }
+const given = symbols
+  .filter((symbol) => symbol !== names.callback)
+  .map((symbol) => [symbol, Reflect.get(donor, symbol) as unknown] as const)
 
 /** Calls `send` until the source is over, without a pause while it is true; `drained` says when to go on. */
 export const pump = async (source: Source, send: () => boolean, drained: () => Promise<void>): Promise<void> => {

@@ -10,7 +10,7 @@ import { type Asker, type Check, numberOf, patternOf, stamp } from "../workload.
 
 type BytesSession = Session.Session<Uint8Array, Uint8Array>
 
-class Bytes extends Session.Service<Bytes>()("bench/Bytes") {}
+export class Bytes extends Session.Service<Bytes>()("bench/Bytes") {}
 
 /** The same with messages that are valid until the next ones are pulled, as those of the contestants made by hand are. */
 class Borrowed extends Session.Service<Borrowed>()("bench/Bytes", { borrow: true }) {}
@@ -20,7 +20,7 @@ class Reading extends Schema.Class<Reading>("Reading")({ number: Schema.Number, 
 
 class Readings extends Session.Service<Readings>()("bench/Readings", { toServer: Reading }) {}
 
-const listening = <E>(server: Layer.Layer<never, E, SocketServer.SocketServer>): Promise<number> =>
+export const listening = <E>(server: Layer.Layer<never, E, SocketServer.SocketServer>): Promise<number> =>
   ManagedRuntime.make(Layer.provideMerge(server, NodeListener.layerTcp({ port: 0 }))).runPromise(
     Effect.map(SocketServer.SocketServer, ({ address }) => ("port" in address ? address.port : 0))
   )
@@ -28,7 +28,10 @@ const listening = <E>(server: Layer.Layer<never, E, SocketServer.SocketServer>):
 const link = (port: number) => NodeLink.tcp({ host: "127.0.0.1", port })
 
 /** Uses a session of bytes, and closes it. */
-const conversing = (port: number, use: (session: BytesSession) => Effect.Effect<unknown, unknown>): Promise<void> =>
+export const conversing = (
+  port: number,
+  use: (session: BytesSession) => Effect.Effect<unknown, unknown>
+): Promise<void> =>
   Bytes.make({ link: link(port) }).pipe(
     Effect.flatMap((session) => Effect.andThen(use(session), session.close)),
     Effect.scoped,

@@ -46,28 +46,32 @@ interface Batch {
   isLast: boolean
 }
 
-class Session {
+export class Session {
+  /** Something has arrived since somebody last looked. */
+  isHeard = true
+  /** One of both sides has ended it. */
+  isOver = false
   private readonly onMessage: (message: Uint8Array) => void
+  private readonly ringBytesMax: number
   private socket: Socket | undefined
-  private batch: Uint8Array<ArrayBuffer> = new Uint8Array(batchBytes)
+  private batch: Uint8Array<ArrayBuffer> = empty
   private length = 0
   private batchFirst = 0
   private isFlushing = false
   private sent = 0
   private ring: Array<Batch> = []
   private ringBytes = 0
-  /** Buffers that serve again: fresh ones are dear where a program keeps much alive. */
-  private readonly spare: Array<Uint8Array<ArrayBuffer>> = []
   private onRoom: (() => void) | undefined
   private received = 0
   private acknowledged = 0
   private unacknowledgedBytes = 0
   private isAcknowledging = false
-  private partial = new Uint8Array(65_536 + 4)
+  private partial: Uint8Array<ArrayBuffer> = empty
   private have = 0
 
-  constructor(onMessage: (message: Uint8Array) => void) {
+  constructor(onMessage: (message: Uint8Array) => void, ringBytesMax = 16 * 1024 * 1024) {
     this.onMessage = onMessage
+    this.ringBytesMax = ringBytesMax
   }
 
   /** Goes on over a connection whose other end has received so many messages of ours. */
@@ -78,13 +82,34 @@ class Session {
     for (const batch of this.ring) socket.write(batch.first < theirs ? after(batch, theirs) : batch.bytes)
   }
 
+  /** Says that we live. */
+  beat(): void {
+    this.socket?.write(beatRecord)
+  }
+
+  /** Ends the present connection. */
+  destroy(): void {
+    this.socket?.destroy()
+  }
+
+  /** Ends the session, whose messages must have been answered; settles when the other side has ended it too. */
+  async close(): Promise<void> {
+    this.isOver = true
+    const { socket } = this
+    if (socket === undefined) return
+    await new Promise<void>((resolve) => {
+      socket.once("close", () => resolve())
+      socket.end(farewellRecord)
+    })
+  }
+
   /** How many messages have arrived; half a message that came before a cut comes again. */
   get position(): number {
     return this.received
   }
 
   get hasRoom(): boolean {
-    return this.ringBytes < ringBytesMax
+    return this.ringBytes < this.ringBytesMax
   }
 
   async room(): Promise<void> {
@@ -127,13 +152,14 @@ class Session {
 
   /** The next bytes of the connection; a view of them is valid during the call. */
   read(buffer: Uint8Array<ArrayBuffer>, length: number): void {
+    this.isHeard = true
     let at = this.have > 0 ? this.complete(buffer, length) : 0
     if (at < 0) return
     while (at + 4 <= length) {
       const size = lengthAt(buffer, at)
-      const end = at + 4 + (size === acknowledgement ? 8 : size)
+      const end = at + 4 + (size < beat ? size : bodyBytes(size))
       if (end > length) break
-      if (size === acknowledgement) this.release(numberAt(buffer, at + 4))
+      if (size >= beat) this.control(size, buffer, at)
       else {
         this.received++
         this.onMessage(new Uint8Array(buffer.buffer, at + 4, size))
@@ -141,7 +167,10 @@ class Session {
       at = end
     }
     this.have = length - at
-    this.partial.set(buffer.subarray(at, length))
+    if (this.have > 0) {
+      if (this.have > this.partial.length) this.partial = new Uint8Array(65_536 + 4)
+      this.partial.set(buffer.subarray(at, length))
+    }
     this.unacknowledgedBytes += length
     if (this.received === this.acknowledged) return
     if (this.unacknowledgedBytes >= acknowledgeBytes) this.acknowledge()
@@ -156,7 +185,7 @@ class Session {
     let at = 0
     for (;;) {
       const size = this.have < 4 ? 0 : lengthAt(this.partial, 0)
-      const needed = 4 + (size === acknowledgement ? 8 : size)
+      const needed = 4 + bodyBytes(size)
       if (this.have >= 4 && this.have === needed) break
       if (at === length) return -1
       if (needed > this.partial.length) {
@@ -169,13 +198,21 @@ class Session {
       this.have += end - at
       at = end
     }
-    if (lengthAt(this.partial, 0) === acknowledgement) this.release(numberAt(this.partial, 4))
+    const size = lengthAt(this.partial, 0)
+    if (size >= beat) this.control(size, this.partial, 0)
     else {
       this.received++
       this.onMessage(this.partial.subarray(4, this.have))
     }
     this.have = 0
     return at
+  }
+
+  private control(kind: number, bytes: Uint8Array, at: number): void {
+    if (kind === acknowledgement) return this.release(numberAt(bytes, at + 4))
+    if (kind !== farewell) return
+    this.isOver = true
+    this.socket?.end()
   }
 
   private acknowledge(): void {
@@ -195,7 +232,7 @@ class Session {
     for (const { bytes, count: length, first, isLast } of this.ring) {
       if (first + length > count) break
       this.ringBytes -= bytes.length
-      if (isLast && bytes.buffer.byteLength === batchBytes) this.spare.push(new Uint8Array(bytes.buffer as ArrayBuffer))
+      if (isLast && bytes.buffer.byteLength === batchBytes) spare.push(new Uint8Array(bytes.buffer as ArrayBuffer))
       done++
     }
     if (done > 0) this.ring.splice(0, done)
@@ -209,29 +246,43 @@ class Session {
     if (needed <= this.batch.length) return
     const last = this.ring.at(-1)
     if (last?.bytes.buffer === this.batch.buffer) last.isLast = true
-    this.batch = (needed <= batchBytes ? this.spare.pop() : undefined) ?? new Uint8Array(Math.max(batchBytes, needed))
+    this.batch = (needed <= batchBytes ? spare.pop() : undefined) ?? new Uint8Array(Math.max(batchBytes, needed))
   }
 }
 
-/** One session per connection is all that the benchmark dials; a connection that names one goes on with it. */
-const serve = (onMessage: (session: Session) => (message: Uint8Array) => void): Promise<number> => {
+/** Sessions by the numbers that their clients give them; a connection that names one goes on with it. */
+export const accepting = (make: () => Session, ended: (session: Session) => void = () => undefined) => {
   const sessions = new Map<number, Session>()
-  return listen((socket) => {
+  return (socket: Socket): void => {
     let session: Session | undefined
+    let id = 0
     reading(socket, (buffer, length) => {
       if (session !== undefined) return session.read(buffer, length)
-      const id = numberAt(buffer, 0)
-      const created: Session = sessions.get(id) ?? new Session((message) => handle(message))
-      const handle = onMessage(created)
-      sessions.set(id, created)
-      session = created
+      id = numberAt(buffer, 0)
+      session = sessions.get(id) ?? make()
+      sessions.set(id, session)
       socket.write(encoded(session.position))
       session.attach(socket, numberAt(buffer, 8))
     })
-  })
+    socket.on("close", () => {
+      if (session?.isOver !== true) return
+      sessions.delete(id)
+      ended(session)
+    })
+  }
 }
 
-const dial = async (session: Session, port: number): Promise<Socket> => {
+const serve = (onMessage: (session: Session) => (message: Uint8Array) => void): Promise<number> =>
+  listen(
+    accepting(() => {
+      const session: Session = new Session((message) => handle(message))
+      const handle = onMessage(session)
+      return session
+    })
+  )
+
+/** Goes on with a session over a new connection. */
+export const dial = async (session: Session, port: number, id = 1): Promise<Socket> => {
   let isAttached = false
   let resolveUp: () => void
   const up = new Promise<void>((resolve) => {
@@ -243,7 +294,7 @@ const dial = async (session: Session, port: number): Promise<Socket> => {
     session.attach(socket, numberAt(buffer, 0))
     resolveUp()
   })
-  socket.write(encoded(1, session.position))
+  socket.write(encoded(id, session.position))
   await up
   return socket
 }
@@ -263,8 +314,21 @@ const numberAt = (bytes: Uint8Array, at: number): number =>
 const lengthAt = (bytes: Uint8Array, at: number): number =>
   (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 
+/** What stands in place of a length. */
 const acknowledgement = 0xffff_ffff
+const farewell = 0xffff_fffe
+const beat = 0xffff_fffd
+/** How many bytes follow it. */
+const bodyBytes = (length: number): number => (length < beat ? length : length === acknowledgement ? 8 : 0)
+
+const recordOf = (kind: number): Uint8Array => new Uint8Array(new Uint32Array([kind]).buffer)
+const beatRecord = recordOf(beat)
+const farewellRecord = recordOf(farewell)
+
 const acknowledgeBytes = 262_144
 const acknowledgeMillis = 5
 const batchBytes = 131_072
-const ringBytesMax = 16 * 1024 * 1024
+const empty = new Uint8Array(0)
+
+/** Buffers that serve again: fresh ones are dear where a program keeps much alive. */
+const spare: Array<Uint8Array<ArrayBuffer>> = []
