@@ -17,9 +17,8 @@
  * | `recurs(2)`, `during("10 seconds")` | 0 0 ... | they have no delay of their own: `spaced(d).pipe(upTo({ times: 2 }))` |
  * | `min([spaced("5 seconds"), recurs(2)])` | 0 0 5 5 ... | the bound is `max` |
  */
-import { Clock, Duration, Effect, Latch, Option, Schedule } from "effect"
-import { isLate } from "./internal/lateness.ts"
-import { nextDelay } from "./internal/Unroll.ts"
+import { Clock, type Duration, Effect, type Option, Schedule } from "effect"
+import { Watching } from "./internal/watching.ts"
 
 /** What is known while something is missing: the input of a patience that adapts itself. */
 export interface Evidence {
@@ -93,141 +92,13 @@ export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.mono
 
 /** Makes a watch. Nothing happens until its `run` is run. */
 export const watch = (options: WatchOptions): Watch => {
-  const latch = Latch.makeUnsafe(false)
-  let anchor = options.anchor
-  let patience = options.patience
-  let clock: Clock.Clock | undefined
-  let asked = 0
-  let replaced = false
-  // Whether an arrival must wake the fiber. In the first delay it need not: the fiber sees it when its sleep ends.
-  let listening = false
-  // Whether the fiber last woke when it meant to. A run that begins after a late wake is late itself.
-  let punctual = true
-
-  const evidence = (now: number): Evidence => ({
-    missingFor: Duration.millis(now - (anchor ?? now)),
-    asked,
-    roundTripTime: options.roundTripTime?.() ?? Option.none()
-  })
-  const ask = (now: number): void => {
-    asked++
-    options.ask?.(evidence(now))
-  }
-
-  /** One run of the schedule. Ends with evidence when patience is over, with nothing when another run is to begin. */
-  const runOnce = Effect.fnUntraced(function* (clock: Clock.Clock, from: number) {
-    const now = () => monotonicMillis(clock)
-    const armedAt = now()
-    const wall = clock.currentTimeMillisUnsafe() - (armedAt - from)
-    asked = 0
-    replaced = false
-    listening = false
-    let step = yield* Schedule.toStep(toSchedule(patience))
-    let place = 0 // of the present delay
-    let before = 0 // the delays before it: ideal time
-    let startedAt = from
-    let graceUsed = false
-    const first = yield* nextDelay(step(wall, evidence(now())))
-    let done = first === undefined
-    let delay = first ?? 0
-    const dueAt = () => {
-      const limit = from + (options.limitMillis?.() ?? Infinity)
-      return limit > startedAt ? Math.min(startedAt + delay, limit) : startedAt + delay
-    }
-    let due = dueAt()
-    if (punctual) due = Math.max(due, armedAt) // a first delay that is over before it could be waited is not lateness
-    const isLateNow = () => isLate(now() - due, delay)
-
-    for (;;) {
-      while (now() < due && anchor === from && !replaced) {
-        latch.closeUnsafe()
-        yield* Effect.raceFirst(Effect.sleep(Math.ceil(due - now())), latch.await)
-      }
-      yield* Effect.yieldNow // a turn of the event loop: input that waits in the kernel is read before anybody is judged
-      if (anchor === from && !replaced) options.look?.()
-      if (anchor !== from) {
-        punctual = !isLateNow()
-        return undefined
-      }
-
-      if (replaced) {
-        replaced = false
-        step = yield* Schedule.toStep(toSchedule(patience))
-        before = 0
-        done = false
-        for (let i = 0; i <= place; i++) {
-          const next = yield* nextDelay(step(wall + before, evidence(now())))
-          done = next === undefined
-          if (next === undefined) break
-          delay = next
-          if (i < place) before += next
-        }
-        // What is over by the new length ends now, and that is not lateness.
-        due = Math.max(done ? from + before : dueAt(), now())
-        continue
-      }
-
-      const late = isLateNow()
-      if (late && !graceUsed) {
-        graceUsed = true
-        listening = true
-        ask(now())
-        startedAt = now()
-        due = startedAt + delay
-        continue
-      }
-
-      const next = done ? undefined : yield* nextDelay(step(wall + before + delay, evidence(now())))
-      if (next === undefined) {
-        const outcome = options.onDone?.(evidence(now()), { startedAt, millis: delay }) ?? "over"
-        if (outcome === "over") return evidence(now())
-        if (outcome === "rest") {
-          anchor = undefined
-          return undefined
-        }
-        done = true
-        delay = Math.max(delay, againMillisMin)
-      } else {
-        place++
-        before += delay
-        delay = next
-      }
-      startedAt = late ? now() : due // after a question the answer gets its whole delay
-      due = dueAt()
-      listening = true
-      ask(now())
-    }
-  })
-
+  const watching = new Watching(options)
   return {
-    arrived(now) {
-      anchor = now
-      if (listening) latch.openUnsafe()
-    },
-    rest() {
-      anchor = undefined
-      if (listening) latch.openUnsafe()
-    },
-    question() {
-      if (clock !== undefined && anchor !== undefined) ask(monotonicMillis(clock))
-    },
-    replace(next) {
-      patience = next
-      replaced = true
-      latch.openUnsafe()
-    },
-    run: Effect.gen(function* () {
-      clock = yield* Clock.Clock
-      for (;;) {
-        listening = true
-        while (anchor === undefined) {
-          latch.closeUnsafe()
-          yield* latch.await
-        }
-        const over: Evidence | undefined = yield* runOnce(clock, anchor)
-        if (over !== undefined) return over
-      }
-    })
+    arrived: (now) => watching.arrived(now),
+    rest: () => watching.rest(),
+    question: () => watching.question(),
+    replace: (patience) => watching.replace(patience),
+    run: watching.run
   }
 }
 
@@ -255,6 +126,3 @@ export interface WithinOptions<E> {
   /** Called for each question; there is nobody to ask, so it only tells. */
   readonly ask?: ((evidence: Evidence) => void) | undefined
 }
-
-/** A last delay of nothing would be waited again and again without a pause. */
-const againMillisMin = 100

@@ -11,13 +11,12 @@
  * least two unanswered repetitions after a whole patience without an acknowledgement: `WriteStuck`, whatever arrives.
  * Fewer: the peer's machine may live, so it is called stalled at worst.
  */
-import { Clock, Duration, Effect, Latch, type Option, type Scope } from "effect"
-import * as ConnectionError from "./ConnectionError.ts"
-import * as Meter from "./internal/meter.ts"
-import * as Suspension from "./internal/Suspension.ts"
+import { Clock, type Duration, Effect, type Option, type Scope } from "effect"
+import type * as ConnectionError from "./ConnectionError.ts"
+import { Detectors } from "./internal/detectors.ts"
 import type * as Link from "./Link.ts"
-import * as Patience from "./Patience.ts"
-import { heartbeatSchedule, type Policy } from "./Policy.ts"
+import type * as Patience from "./Patience.ts"
+import type { Policy } from "./Policy.ts"
 
 /** What a detector of the user's can see. Plain calls; instants are monotonic milliseconds. */
 export interface Signs {
@@ -95,188 +94,18 @@ export interface Watchdog {
  * the scope closes it also probes at once whenever the machine slept or its clock was set.
  */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Watchdog, never, Scope.Scope> {
-  const clock = yield* Clock.Clock
-  const now = () => Patience.monotonicMillis(clock)
-  const startedAt = now()
-  const { roundTripTime } = options
-  let receivedAt = startedAt
-  let progressBytes = 0
-  let outstandingBytes = 0
-  let backlogMessages = 0
-  let backlogBytes = 0
-  let stalled = false
-  // Signs of life are compared by their order: an answer may come within the millisecond of its question.
-  let signsOfLife = 0
-  let signsBeforeDelay = 0
-  let alive = false
-  let unanswered: number | undefined
-  let listening = true
-
-  const stalledLimitMillis = () => Duration.toMillis(options.policy().stalledLimit)
-
-  const fail = (reason: ConnectionError.Reason) =>
-    Effect.fail(ConnectionError.make(reason, { upFor: Duration.millis(now() - startedAt) }))
-
-  const unstall = () => {
-    if (!stalled) return
-    stalled = false
-    options.onStalled(undefined)
-  }
-
-  const silence = Patience.watch({
-    patience: options.policy().silence,
-    anchor: startedAt,
-    roundTripTime,
-    ask(evidence) {
-      options.onAsk?.("silence", evidence)
-      options.probe()
-    }
-  })
-
-  const progressed = (total: number, outstanding: number, at: number) => {
-    const before = outstandingBytes
-    const moved = total > progressBytes
-    progressBytes = total
-    outstandingBytes = outstanding
-    if (outstanding === 0) {
-      if (before > 0) stall.rest()
-      unstall()
-    } else if (moved || before === 0) {
-      signsBeforeDelay = signsOfLife
-      stall.arrived(at)
-      unstall()
-    }
-  }
-
-  const meter = Meter.make({ progress: options.progress, now })
-  const look = () => {
-    const reading = meter.read()
-    unanswered = reading.unanswered
-    progressed(reading.progressBytes, reading.outstandingBytes, reading.at)
-  }
-
-  const stall = Patience.watch({
-    patience: options.policy().stall,
-    anchor: undefined,
-    roundTripTime,
-    look: () => {
-      if (meter.isUsed()) look()
-    },
-    ask(evidence) {
-      if (!stalled) {
-        stalled = true
-        options.onStalled(clock.currentTimeMillisUnsafe() - Duration.toMillis(evidence.missingFor))
-      }
-      signsBeforeDelay = signsOfLife
-      options.onAsk?.("stall", evidence)
-      options.probe()
-    },
-    limitMillis: stalledLimitMillis,
-    onDone({ missingFor }, { millis, startedAt }) {
-      if (unanswered !== undefined && unanswered >= unansweredMin) return "over"
-      // The kernel knows better than our reader: a peer without a ping may have nothing to say.
-      const lived = unanswered !== undefined || signsOfLife > signsBeforeDelay || !listening
-      const limitReached = Duration.toMillis(missingFor) >= stalledLimitMillis()
-      const cutShort = now() - startedAt < millis // by the limit, so its silence proves nothing
-      if (lived && !limitReached) return "again"
-      alive = limitReached && (lived || cutShort)
-      return "over"
-    }
-  })
-
-  const heartbeat = Patience.watch({
-    patience: heartbeatSchedule(options.policy().heartbeat),
-    anchor: startedAt,
-    roundTripTime,
-    ask(evidence) {
-      options.onAsk?.("heartbeat", evidence)
-      options.beat()
-    },
-    onDone: () => "rest"
-  })
-
-  const overfull = Latch.makeUnsafe(false)
-  const exceeded = () => {
-    const { bytesMax, messagesMax } = options.policy().backlog
-    return backlogMessages > messagesMax || backlogBytes > bytesMax
-  }
-
-  yield* Suspension.listen(silence.question)
-
-  const signs: Signs = {
-    now,
-    receivedAt: () => receivedAt,
-    progressBytes: () => progressBytes,
-    outstandingBytes: () => outstandingBytes,
-    backlogMessages: () => backlogMessages,
-    backlogBytes: () => backlogBytes,
-    probe: options.probe
-  }
-
+  const detectors = new Detectors(options, yield* Clock.Clock)
+  yield* detectors.listen
   return {
-    received() {
-      receivedAt = now()
-      signsOfLife++
-      silence.arrived(receivedAt)
-    },
-    listening(isListening) {
-      if (listening === isListening) return
-      listening = isListening
-      if (isListening) silence.arrived(now())
-      else silence.rest()
-    },
-    sent(isHeartbeat) {
-      if (!isHeartbeat) heartbeat.arrived(now())
-    },
-    moved: (total, outstanding) => progressed(total, outstanding, now()),
-    writing(bytes) {
-      if (meter.hasPaused()) look()
-      meter.writing(bytes)
-      progressed(progressBytes, outstandingBytes + bytes, now())
-    },
-    written(bytes) {
-      meter.written(bytes)
-      if (unanswered === undefined) look()
-    },
-    backlog(messages, bytes) {
-      backlogMessages = messages
-      backlogBytes = bytes
-      if (exceeded()) overfull.openUnsafe()
-    },
-    wake: options.probe,
-    replacePolicy() {
-      const policy = options.policy()
-      silence.replace(policy.silence)
-      stall.replace(policy.stall)
-      heartbeat.replace(heartbeatSchedule(policy.heartbeat))
-    },
-    run: Effect.raceAllFirst([
-      Effect.flatMap(silence.run, (evidence) => fail(new ConnectionError.PeerSilent(evidence))),
-      Effect.flatMap(stall.run, ({ asked, missingFor }) => {
-        const evidence = { asked, missingFor, outstandingBytes }
-        if (alive) return fail(new ConnectionError.Stalled(evidence))
-        return fail(new ConnectionError.WriteStuck({ ...evidence, unanswered }))
-      }),
-      Effect.andThen(heartbeat.run, Effect.never),
-      overfull.await.pipe(
-        Effect.andThen(
-          Effect.suspend(() => {
-            const { bytesMax, messagesMax } = options.policy().backlog
-            return fail(
-              new ConnectionError.BacklogExceeded({
-                messages: backlogMessages,
-                bytes: backlogBytes,
-                messagesMax,
-                bytesMax
-              })
-            )
-          })
-        )
-      ),
-      ...(options.detectors ?? []).map((detector) => detector(signs))
-    ])
+    received: () => detectors.received(),
+    listening: (isListening) => detectors.listening(isListening),
+    sent: (isHeartbeat) => detectors.sent(isHeartbeat),
+    moved: (progressBytesTotal, outstandingBytes) => detectors.moved(progressBytesTotal, outstandingBytes),
+    writing: (bytes) => detectors.writing(bytes),
+    written: (bytes) => detectors.written(bytes),
+    backlog: (messages, bytes) => detectors.backlog(messages, bytes),
+    wake: () => detectors.wake(),
+    replacePolicy: () => detectors.replacePolicy(),
+    run: detectors.run
   }
 })
-
-/** One repetition may be lost on a healthy way, and its successor is on the way already. */
-const unansweredMin = 2

@@ -1,0 +1,281 @@
+/**
+ * The detectors of one incarnation. They hold no fiber of their own: each is a watch that an alarm drives, and all that
+ * they are told comes by plain calls.
+ */
+import { type Clock, Duration, Effect, Exit, type Scope } from "effect"
+import * as ConnectionError from "../ConnectionError.ts"
+import { monotonicMillis } from "../Patience.ts"
+import type * as Patience from "../Patience.ts"
+import type { Options, Signs, Watchdog } from "../Watchdog.ts"
+import * as Meter from "./meter.ts"
+import * as Suspension from "./Suspension.ts"
+import { type Surroundings, surroundings, Watching } from "./watching.ts"
+
+type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
+
+export class Detectors implements Watchdog {
+  private readonly options: Options
+  private readonly clock: Clock.Clock
+  private readonly startedAt: number
+  private receivedAt: number
+  private progressBytes = 0
+  private outstandingBytes = 0
+  private backlogMessages = 0
+  private backlogBytes = 0
+  private isStalled = false
+  // Signs of life are compared by their order: an answer may come within the millisecond of its question.
+  private signsOfLife = 0
+  private signsBeforeDelay = 0
+  private isAlive = false
+  private unanswered: number | undefined
+  private isListening = true
+  private readonly silence: Watching
+  private readonly stall: Watching
+  private readonly heartbeat: Watching
+  private meter: Meter.Meter | undefined
+  private pass: ((verdict: Verdict) => void) | undefined
+
+  constructor(options: Options, clock: Clock.Clock) {
+    this.options = options
+    this.clock = clock
+    this.startedAt = this.now()
+    this.receivedAt = this.startedAt
+    const { roundTripTime } = options
+    const { heartbeat, silence, stall } = options.policy()
+    this.silence = new Watching({
+      patience: silence,
+      anchor: this.startedAt,
+      roundTripTime,
+      ask: (evidence) => {
+        options.onAsk?.("silence", evidence)
+        options.probe()
+      }
+    })
+    this.stall = new Watching({
+      patience: stall,
+      anchor: undefined,
+      roundTripTime,
+      look: () => {
+        if (this.meter?.isUsed() === true) this.look(this.meter)
+      },
+      ask: (evidence) => this.askStalled(evidence),
+      limitMillis: () => this.stalledLimitMillis,
+      onDone: (evidence, lastDelay) => this.judgeStalled(evidence, lastDelay)
+    })
+    this.heartbeat = new Watching({
+      patience: heartbeat,
+      isRepeating: true,
+      anchor: this.startedAt,
+      roundTripTime,
+      ask: (evidence) => {
+        options.onAsk?.("heartbeat", evidence)
+        options.beat()
+      },
+      onDone: () => "rest"
+    })
+    // What the kernel knows may have to be found out first; by the first delay it is known.
+    if (options.progress !== undefined) this.metered()
+  }
+
+  /** Until the scope closes it asks at once whenever the machine slept or its clock was set. */
+  get listen(): Effect.Effect<void, never, Scope.Scope> {
+    return Suspension.listen(() => this.silence.question())
+  }
+
+  get run(): Effect.Effect<never, ConnectionError.ConnectionError> {
+    const own = Effect.flatMap(surroundings, (surroundings) =>
+      Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
+        this.start(surroundings, resume)
+        return Effect.sync(() => this.stop())
+      })
+    )
+    const others = this.others
+    return others.length === 0 ? own : Effect.raceAllFirst([own, ...others])
+  }
+
+  /** The user's own detectors. */
+  get others(): ReadonlyArray<Effect.Effect<never, ConnectionError.ConnectionError>> {
+    const { detectors = [] } = this.options
+    return detectors.length === 0 ? [] : detectors.map((detector) => detector(this.signs))
+  }
+
+  /** Watches until there is a verdict. */
+  start(surroundings: Surroundings, pass: (verdict: Verdict) => void): void {
+    this.pass = pass
+    this.silence.start(surroundings, (exit) =>
+      this.over(exit, (evidence) => new ConnectionError.PeerSilent({ ...evidence }))
+    )
+    this.stall.start(surroundings, (exit) =>
+      this.over(exit, ({ asked, missingFor }) => {
+        const { isAlive, outstandingBytes, unanswered } = this
+        const evidence = { asked, missingFor, outstandingBytes }
+        if (isAlive) return new ConnectionError.Stalled(evidence)
+        return new ConnectionError.WriteStuck({ ...evidence, unanswered })
+      })
+    )
+    this.heartbeat.start(surroundings, (exit) => {
+      if (Exit.isFailure(exit)) this.decide(Exit.failCause(exit.cause))
+    })
+    this.exceed()
+  }
+
+  stop(): void {
+    this.pass = undefined
+    this.silence.stop()
+    this.stall.stop()
+    this.heartbeat.stop()
+  }
+
+  received(): void {
+    this.receivedAt = this.now()
+    this.signsOfLife++
+    this.silence.arrived(this.receivedAt)
+  }
+
+  listening(isListening: boolean): void {
+    if (this.isListening === isListening) return
+    this.isListening = isListening
+    if (isListening) this.silence.arrived(this.now())
+    else this.silence.rest()
+  }
+
+  sent(isHeartbeat: boolean): void {
+    if (!isHeartbeat) this.heartbeat.arrived(this.now())
+  }
+
+  moved(total: number, outstanding: number): void {
+    this.progressed(total, outstanding, this.now())
+  }
+
+  writing(bytes: number): void {
+    const meter = this.metered()
+    if (meter.hasPaused()) this.look(meter)
+    meter.writing(bytes)
+    this.progressed(this.progressBytes, this.outstandingBytes + bytes, this.now())
+  }
+
+  written(bytes: number): void {
+    const meter = this.metered()
+    meter.written(bytes)
+    if (this.unanswered === undefined) this.look(meter)
+  }
+
+  backlog(messages: number, bytes: number): void {
+    this.backlogMessages = messages
+    this.backlogBytes = bytes
+    this.exceed()
+  }
+
+  wake(): void {
+    this.options.probe()
+  }
+
+  replacePolicy(): void {
+    const { heartbeat, silence, stall } = this.options.policy()
+    this.silence.replace(silence)
+    this.stall.replace(stall)
+    this.heartbeat.replace(heartbeat)
+  }
+
+  private over(exit: Exit.Exit<Patience.Evidence>, reason: (evidence: Patience.Evidence) => ConnectionError.Reason): void {
+    if (Exit.isFailure(exit)) this.decide(Exit.failCause(exit.cause))
+    else this.fail(reason(exit.value))
+  }
+
+  private fail(reason: ConnectionError.Reason): void {
+    this.decide(Exit.fail(ConnectionError.make(reason, { upFor: Duration.millis(this.now() - this.startedAt) })))
+  }
+
+  private decide(verdict: Verdict): void {
+    const { pass } = this
+    this.stop()
+    pass?.(verdict)
+  }
+
+  /** What waits to be sent has passed its bounds. */
+  private exceed(): void {
+    const { backlogBytes: bytes, backlogMessages: messages } = this
+    const { bytesMax, messagesMax } = this.options.policy().backlog
+    if (messages <= messagesMax && bytes <= bytesMax) return
+    this.fail(new ConnectionError.BacklogExceeded({ messages, bytes, messagesMax, bytesMax }))
+  }
+
+  private progressed(total: number, outstanding: number, at: number): void {
+    const before = this.outstandingBytes
+    const hasMoved = total > this.progressBytes
+    this.progressBytes = total
+    this.outstandingBytes = outstanding
+    if (outstanding === 0) {
+      if (before > 0) this.stall.rest()
+      this.unstall()
+    } else if (hasMoved || before === 0) {
+      this.signsBeforeDelay = this.signsOfLife
+      this.stall.arrived(at)
+      this.unstall()
+    }
+  }
+
+  private unstall(): void {
+    if (!this.isStalled) return
+    this.isStalled = false
+    this.options.onStalled(undefined)
+  }
+
+  private askStalled(evidence: Patience.Evidence): void {
+    const { options } = this
+    if (!this.isStalled) {
+      this.isStalled = true
+      options.onStalled(this.clock.currentTimeMillisUnsafe() - Duration.toMillis(evidence.missingFor))
+    }
+    this.signsBeforeDelay = this.signsOfLife
+    options.onAsk?.("stall", evidence)
+    options.probe()
+  }
+
+  private judgeStalled({ missingFor }: Patience.Evidence, { millis, startedAt }: Patience.LastDelay): "over" | "again" {
+    const { isListening, signsBeforeDelay, signsOfLife, unanswered } = this
+    if (unanswered !== undefined && unanswered >= unansweredMin) return "over"
+    // The kernel knows better than our reader: a peer without a ping may have nothing to say.
+    const hasLived = unanswered !== undefined || signsOfLife > signsBeforeDelay || !isListening
+    const isLimitReached = Duration.toMillis(missingFor) >= this.stalledLimitMillis
+    const isCutShort = this.now() - startedAt < millis // by the limit, so its silence proves nothing
+    if (hasLived && !isLimitReached) return "again"
+    this.isAlive = isLimitReached && (hasLived || isCutShort)
+    return "over"
+  }
+
+  private look(meter: Meter.Meter): void {
+    const reading = meter.read()
+    this.unanswered = reading.unanswered
+    this.progressed(reading.progressBytes, reading.outstandingBytes, reading.at)
+  }
+
+  /** What becomes of bytes, where the peer does not acknowledge them itself. */
+  private metered(): Meter.Meter {
+    this.meter ??= Meter.make({ progress: this.options.progress, now: () => this.now() })
+    return this.meter
+  }
+
+  private get stalledLimitMillis(): number {
+    return Duration.toMillis(this.options.policy().stalledLimit)
+  }
+
+  private now(): number {
+    return monotonicMillis(this.clock)
+  }
+
+  private get signs(): Signs {
+    return {
+      now: () => this.now(),
+      receivedAt: () => this.receivedAt,
+      progressBytes: () => this.progressBytes,
+      outstandingBytes: () => this.outstandingBytes,
+      backlogMessages: () => this.backlogMessages,
+      backlogBytes: () => this.backlogBytes,
+      probe: this.options.probe
+    }
+  }
+}
+
+/** One repetition may be lost on a healthy way, and its successor is on the way already. */
+const unansweredMin = 2

@@ -1,0 +1,300 @@
+/**
+ * How a patience is watched: a machine of plain calls, driven by an alarm. Only a Schedule's steps are effects; they run
+ * in a fiber that nearly always ends at once.
+ */
+import { type Context, Duration, Effect, Exit, type Fiber, Option, Schedule } from "effect"
+import type { Evidence, Patience, Watch, WatchOptions } from "../Patience.ts"
+import type { Alarm, Alarms } from "./alarms.ts"
+import * as Alarming from "./alarms.ts"
+import { isLate } from "./lateness.ts"
+import { nextDelay } from "./Unroll.ts"
+
+export interface Options extends WatchOptions {
+  /** A Duration stands for that delay again and again. */
+  readonly isRepeating?: boolean | undefined
+}
+
+type Done = (exit: Exit.Exit<Evidence>) => void
+
+type Step = Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Evidence, never, never>>>
+
+/** What a watch needs to run. */
+export interface Surroundings {
+  readonly alarms: Alarms
+  readonly context: Context.Context<never>
+}
+
+export const surroundings: Effect.Effect<Surroundings> = Effect.contextWith((context: Context.Context<never>) =>
+  Effect.map(Alarming.alarms, (alarms) => ({ alarms, context }))
+)
+
+export class Watching implements Alarm, Watch {
+  due = Infinity
+  place = -1
+  private readonly options: Options
+  private surroundings: Surroundings | undefined
+  private done: Done | undefined
+  private stepping: Fiber.Fiber<unknown> | undefined
+  private anchor: number | undefined
+  private patience: Patience
+  private asked = 0
+  private isReplaced = false
+  /** Whether an arrival must wake it. In the first delay it need not: it is seen when that ends. */
+  private isListening = true
+  /** Whether it last woke when it meant to. A run that begins after a late wake is late itself. */
+  private isPunctual = true
+
+  /** The present run of the schedule: `undefined` while at rest. */
+  private from: number | undefined
+  private wall = 0
+  private step: Step | undefined
+  /** Of the present delay. */
+  private delayPlace = 0
+  /** The delays before it: ideal time. */
+  private before = 0
+  private startedAt = 0
+  private isGraceUsed = false
+  private isDone = false
+  private delay = 0
+  /** When the present delay is over. */
+  private over = Infinity
+
+  constructor(options: Options) {
+    this.options = options
+    this.anchor = options.anchor
+    this.patience = options.patience
+  }
+
+  get run(): Effect.Effect<Evidence> {
+    return Effect.flatMap(surroundings, (surroundings) =>
+      Effect.callback<Evidence>((resume) => {
+        this.start(surroundings, resume)
+        return Effect.sync(() => this.stop())
+      })
+    )
+  }
+
+  /** Runs until patience is over, or dies by a step of the schedule. */
+  start(surroundings: Surroundings, done: Done): void {
+    this.surroundings = surroundings
+    this.done = done
+    if (this.anchor !== undefined) this.begin(this.anchor)
+  }
+
+  /** Watches no more. */
+  stop(): void {
+    this.surroundings?.alarms.clear(this)
+    this.done = undefined
+    this.stepping?.interruptUnsafe()
+  }
+
+  arrived(now: number): void {
+    this.anchor = now
+    if (this.isListening) this.wake()
+  }
+
+  rest(): void {
+    this.anchor = undefined
+    if (this.isListening) this.wake()
+  }
+
+  question(): void {
+    if (this.done !== undefined && this.anchor !== undefined) this.ask()
+  }
+
+  replace(patience: Patience): void {
+    this.patience = patience
+    this.isReplaced = true
+    this.wake()
+  }
+
+  ring(): void {
+    try {
+      this.look()
+    } catch (defect) {
+      this.settle(Exit.die(defect))
+    }
+  }
+
+  private wake(): void {
+    if (this.done !== undefined && this.stepping === undefined) this.surroundings!.alarms.set(this, -Infinity)
+  }
+
+  /** What was missing has arrived at `from`: one run of the schedule begins. */
+  private begin(from: number): void {
+    const armedAt = this.now()
+    this.from = from
+    this.wall = this.surroundings!.alarms.wall() - (armedAt - from)
+    this.asked = 0
+    this.isReplaced = false
+    this.isListening = false
+    this.delayPlace = 0
+    this.before = 0
+    this.startedAt = from
+    this.isGraceUsed = false
+    this.first((delay) => {
+      this.isDone = delay === undefined
+      this.delay = delay ?? 0
+      this.over = this.overAt()
+      // A first delay that is over before it could be waited is not lateness.
+      if (this.isPunctual) this.over = Math.max(this.over, armedAt)
+      this.wait()
+    })
+  }
+
+  private wait(): void {
+    const isDisturbed = this.anchor !== this.from || this.isReplaced
+    this.surroundings!.alarms.set(this, isDisturbed ? -Infinity : this.over)
+  }
+
+  /** A delay is over, or something has happened meanwhile. */
+  private look(): void {
+    if (this.from === undefined) {
+      if (this.anchor !== undefined) this.begin(this.anchor)
+      return
+    }
+    if (this.anchor === this.from && !this.isReplaced) {
+      if (this.now() < this.over) return this.wait()
+      this.options.look?.()
+    }
+    if (this.anchor !== this.from) {
+      this.isPunctual = !this.isLate
+      if (this.anchor === undefined) this.restNow()
+      else this.begin(this.anchor)
+    } else if (this.isReplaced) this.again()
+    else if (this.isLate && !this.isGraceUsed) {
+      this.isGraceUsed = true
+      this.isListening = true
+      this.ask()
+      this.startedAt = this.now()
+      this.over = this.startedAt + this.delay
+      this.wait()
+    } else this.next(this.isLate)
+  }
+
+  /** The patience was replaced: goes to the same place in the new one. */
+  private again(): void {
+    this.isReplaced = false
+    this.before = 0
+    this.isDone = false
+    const stepTo = (place: number): void =>
+      (place === 0 ? this.first : this.following).call(this, (delay) => {
+        this.isDone = delay === undefined
+        if (delay !== undefined) {
+          this.delay = delay
+          if (place < this.delayPlace) {
+            this.before += delay
+            return stepTo(place + 1)
+          }
+        }
+        // What is over by the new length ends now, and that is not lateness.
+        this.over = Math.max(this.isDone ? this.from! + this.before : this.overAt(), this.now())
+        this.wait()
+      })
+    stepTo(0)
+  }
+
+  /** The next delay, or the end of patience. */
+  private next(isLate: boolean): void {
+    const take = (delay: number | undefined) => {
+      if (delay !== undefined) {
+        this.delayPlace++
+        this.before += this.delay
+        this.delay = delay
+      } else {
+        const { delay, startedAt } = this
+        const outcome = this.options.onDone?.(this.evidence(), { startedAt, millis: delay }) ?? "over"
+        if (outcome === "over") return this.settle(Exit.succeed(this.evidence()))
+        if (outcome === "rest") {
+          this.anchor = undefined
+          return this.restNow()
+        }
+        this.isDone = true
+        this.delay = Math.max(delay, againMillisMin)
+      }
+      this.startedAt = isLate ? this.now() : this.over // after a question the answer gets its whole delay
+      this.over = this.overAt()
+      this.isListening = true
+      this.ask()
+      this.wait()
+    }
+    if (this.isDone) take(undefined)
+    else this.following(take, this.delay)
+  }
+
+  private restNow(): void {
+    this.from = undefined
+    this.isListening = true
+    if (this.anchor !== undefined) this.wake()
+  }
+
+  private first(then: (delay: number | undefined) => void): void {
+    const { patience } = this
+    if (!Schedule.isSchedule(patience)) return then(Duration.toMillis(Duration.fromInputUnsafe(patience)))
+    this.perform(
+      Effect.flatMap(Schedule.toStep(patience), (step) => {
+        this.step = step
+        return nextDelay(step(this.wall, this.evidence()))
+      }),
+      then
+    )
+  }
+
+  /** The delay after those before and perhaps one more. */
+  private following(then: (delay: number | undefined) => void, more = 0): void {
+    const { patience } = this
+    if (!Schedule.isSchedule(patience)) return then(this.options.isRepeating === true ? this.delay : undefined)
+    this.perform(nextDelay(this.step!(this.wall + this.before + more, this.evidence())), then)
+  }
+
+  private perform<A>(effect: Effect.Effect<A>, then: (value: A) => void): void {
+    const settled = (exit: Exit.Exit<A>) => {
+      this.stepping = undefined
+      if (this.done === undefined) return
+      if (Exit.isFailure(exit)) this.settle(Exit.failCause(exit.cause))
+      else then(exit.value)
+    }
+    const fiber = Effect.runForkWith(this.surroundings!.context)(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return settled(exit)
+    this.stepping = fiber
+    fiber.addObserver(settled)
+  }
+
+  private settle(exit: Exit.Exit<Evidence>): void {
+    const { done } = this
+    this.stop()
+    done?.(exit)
+  }
+
+  private ask(): void {
+    this.asked++
+    this.options.ask?.(this.evidence())
+  }
+
+  private evidence(): Evidence {
+    const now = this.now()
+    return {
+      missingFor: Duration.millis(now - (this.anchor ?? now)),
+      asked: this.asked,
+      roundTripTime: this.options.roundTripTime?.() ?? Option.none()
+    }
+  }
+
+  private overAt(): number {
+    const limit = this.from! + (this.options.limitMillis?.() ?? Infinity)
+    const over = this.startedAt + this.delay
+    return limit > this.startedAt ? Math.min(over, limit) : over
+  }
+
+  private get isLate(): boolean {
+    return isLate(this.now() - this.over, this.delay)
+  }
+
+  private now(): number {
+    return this.surroundings!.alarms.now()
+  }
+}
+
+/** A last delay of nothing would be waited again and again without a pause. */
+const againMillisMin = 100
