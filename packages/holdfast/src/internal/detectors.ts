@@ -177,7 +177,10 @@ export class Detectors implements Watchdog {
     this.heartbeat.replace(heartbeat)
   }
 
-  private over(exit: Exit.Exit<Patience.Evidence>, reason: (evidence: Patience.Evidence) => ConnectionError.Reason): void {
+  private over(
+    exit: Exit.Exit<Patience.Evidence>,
+    reason: (evidence: Patience.Evidence) => ConnectionError.Reason
+  ): void {
     if (Exit.isFailure(exit)) this.decide(Exit.failCause(exit.cause))
     else this.fail(reason(exit.value))
   }

@@ -98,21 +98,26 @@ export class Flow {
   /** Waits for what `check` sees; it looks whenever something was taken or arrived, and when the channel is over. */
   awaitFact(check: () => boolean): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      const isDue = () => this.exit !== undefined || check()
-      if (isDue()) return resume(Effect.void)
-      const leave = () => {
-        this.lookouts = this.lookouts.filter((other) => other !== lookout)
-        if (this.lookouts.length === 0) this.options.looking.delete(this)
-      }
-      const lookout = () => {
-        if (!isDue()) return
-        leave()
-        resume(Effect.void)
-      }
-      this.lookouts.push(lookout)
-      this.options.looking.add(this)
+      const leave = this.onFact(check, () => resume(Effect.void))
       return Effect.sync(leave)
     })
+  }
+
+  /** Calls once, when `check` sees it. The returned call stops looking. */
+  onFact(check: () => boolean, call: () => void): () => void {
+    const leave = () => {
+      this.lookouts = this.lookouts.filter((other) => other !== lookout)
+      if (this.lookouts.length === 0) this.options.looking.delete(this)
+    }
+    const lookout = () => {
+      if (this.exit === undefined && !check()) return
+      leave()
+      call()
+    }
+    this.lookouts.push(lookout)
+    this.options.looking.add(this)
+    lookout()
+    return leave
   }
 
   look(): void {

@@ -2,16 +2,19 @@
  * One life of a session's link after the handshake: read, write, acknowledge and watch, racing until one of them ends
  * it. Only `write` touches the link; everything else makes plain calls.
  */
-import type { Channel, Decoder, Frame, Peer } from "@holdfast/protocol"
-import { Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
+import type { Decoder, Frame, Peer } from "@holdfast/protocol"
+import { Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ConnectionError from "../ConnectionError.ts"
-import * as Patience from "../Patience.ts"
-import type { Opened, Up } from "../Session.ts"
-import * as Watchdog from "../Watchdog.ts"
+import type * as Patience from "../Patience.ts"
+import type { Opened } from "../Session.ts"
+import type * as Watchdog from "../Watchdog.ts"
+import type { Alarm } from "./alarms.ts"
 import type { Attachment, Conversation, LastWord } from "./conversation.ts"
-import type { Flow } from "./flow.ts"
+import { Detectors } from "./detectors.ts"
 import { Pace } from "./pace.ts"
+import { picture } from "./picture.ts"
+import { surroundings, Watching } from "./watching.ts"
 import { violated, type Wire } from "./wire.ts"
 
 /** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
@@ -37,42 +40,56 @@ export interface Options {
   readonly onVerdict?: ((error: ConnectionError.ConnectionError) => void) | undefined
 }
 
+type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
+
+const interrupted: Verdict = Exit.interrupt()
+
 /** Runs until the link ends, with the reason. */
 export const run = Effect.fn("holdfast.incarnation")(function* (options: Options) {
   const { conversation, wire } = options
   const { bulletin, peer } = conversation
   const { decoder, link } = wire
-  const verdict = Deferred.makeUnsafe<never, ConnectionError.ConnectionError>()
+  const around = yield* surroundings
+  /** The first one ends this incarnation. */
+  let verdict: Verdict | undefined
+  let passed: ((verdict: Verdict) => void) | undefined
+  const decide = (other: Verdict) => {
+    if (verdict !== undefined) return
+    verdict = other
+    passed?.(verdict)
+  }
+  const start = Effect.runForkWith(around.context)
   let lastWord: LastWord | undefined
   let isWriting = false
-  let isOver = false
   const up = picture(options)
 
   let pings = 0
   let pingedAt = conversation.now()
-  const watchdog = yield* Watchdog.make({
-    policy: () => conversation.policy,
-    probe: () => {
-      pingedAt = conversation.now()
-      peer.ping(++pings)
-      writer.signal()
+  const watchdog = new Detectors(
+    {
+      policy: () => conversation.policy,
+      probe: () => {
+        pingedAt = conversation.now()
+        peer.ping(++pings)
+        work()
+      },
+      beat: () => {
+        peer.heartbeat()
+        work()
+      },
+      onStalled: up.stalled,
+      onAsk: (detector, evidence) => {
+        if (detector !== "heartbeat") bulletin.event({ _tag: "Asked", detector, evidence })
+      },
+      roundTripTime: () => conversation.roundTripTime,
+      detectors: options.detectors
     },
-    beat: () => {
-      peer.heartbeat()
-      writer.signal()
-    },
-    onStalled: up.stalled,
-    onAsk: (detector, evidence) => {
-      if (detector !== "heartbeat") bulletin.event({ _tag: "Asked", detector, evidence })
-    },
-    roundTripTime: () => conversation.roundTripTime,
-    detectors: options.detectors
-  })
-  const frames = Patience.watch({ patience: options.frame, anchor: undefined })
+    conversation.clock
+  )
+  yield* watchdog.listen
+  const frames = new Watching({ patience: options.frame, anchor: undefined })
   const pace = new Pace(peer.movedBytes, conversation.now(), Duration.toMillis(acknowledgeInterval))
   const roomBytes = () => Math.min(writeBytesMax, pace.bytesMax - peer.outstandingBytes)
-  const writer = waker(() => peer.hasControl || isOver || (peer.hasData && roomBytes() > 0))
-  const acknowledger = waker(() => peer.hasNews && !isWriting)
 
   const moved = () => {
     watchdog.moved(peer.movedBytes, peer.outstandingBytes)
@@ -84,7 +101,10 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       conversation.roundTripTime = Option.some(Duration.millis(conversation.now() - pingedAt))
       up.publish()
     }
-    if (facts.goAway !== undefined) conversation.leave(facts.goAway)
+    if (facts.goAway !== undefined) {
+      conversation.leave(facts.goAway)
+      watchForDrained()
+    }
     return facts.close === undefined ? undefined : endedByPeer(facts.close, options.epoch)
   }
 
@@ -103,8 +123,8 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
     pace.arrived(peer.movedBytes, now)
     tune(now)
     moved()
-    if (peer.hasWork) writer.signal()
-    else if (peer.hasNews) acknowledger.signal()
+    if (peer.hasWork) work()
+    else if (peer.hasNews) acknowledge()
     return ended === undefined ? Effect.void : Effect.fail(ended)
   })
 
@@ -133,10 +153,9 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   })
 
   const write = Effect.gen(function* () {
-    while (true) {
-      yield* writer.wait
+    while (hasWork()) {
       yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
-      if (isOver) return
+      if (verdict !== undefined) return
       conversation.expire()
       const written = peer.write(Math.max(0, roomBytes()))
       if (written === undefined) continue
@@ -149,18 +168,50 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       isWriting = true
       yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
       isWriting = false
-      if (peer.hasNews) acknowledger.signal()
+      if (peer.hasNews) acknowledge()
     }
   })
 
-  const acknowledge = Effect.gen(function* () {
-    while (true) {
-      yield* acknowledger.wait
-      peer.announce()
-      writer.signal()
-      yield* Effect.sleep(acknowledgeInterval)
+  const hasWork = () => peer.hasControl || (peer.hasData && roomBytes() > 0)
+  let writing: Fiber.Fiber<void, ConnectionError.ConnectionError> | undefined
+  /** Nobody waits for something to write: whoever has some starts the writer. */
+  const work = () => {
+    if (writing !== undefined || verdict !== undefined || !hasWork()) return
+    writing = start(write)
+    writing.addObserver((exit) => {
+      writing = undefined
+      if (Exit.isFailure(exit)) decide(Exit.failCause(exit.cause))
+      else if (hasWork()) work()
+    })
+  }
+
+  let mayAcknowledge = true
+  const acknowledge = () => {
+    if (!mayAcknowledge || isWriting || !peer.hasNews) return
+    mayAcknowledge = false
+    around.alarms.set(again, around.alarms.now() + Duration.toMillis(acknowledgeInterval))
+    peer.announce()
+    work()
+  }
+  const again: Alarm = {
+    due: 0,
+    place: -1,
+    ring: () => {
+      mayAcknowledge = true
+      acknowledge()
     }
-  })
+  }
+
+  let drained: (() => void) | undefined
+  const watchForDrained = () => {
+    drained?.()
+    drained = conversation.main.onFact(
+      () => conversation.isDrained,
+      () => {
+        if (conversation.isDrained) decide(goneAway(conversation))
+      }
+    )
+  }
 
   let isEndTold = false
   const tellEnd = (error: ConnectionError.ConnectionError) => {
@@ -171,18 +222,18 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
 
   const attachment: Attachment = {
     work: () => {
-      writer.signal()
+      work()
       up.flow()
     },
-    news: acknowledger.signal,
+    news: acknowledge,
     end: (error, word) => {
       tellEnd(error)
       decoder.handTo(deaf)
       lastWord = word
-      Deferred.doneUnsafe(verdict, Exit.fail(error))
+      decide(Exit.fail(error))
     },
-    wake: watchdog.wake,
-    policyReplaced: watchdog.replacePolicy
+    wake: () => watchdog.wake(),
+    policyReplaced: () => watchdog.replacePolicy()
   }
 
   const decided = (error: ConnectionError.ConnectionError) => {
@@ -205,18 +256,39 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   up.publish()
   bulletin.event({ _tag: "Opened", incarnation: options.incarnation, opened: options.opened })
 
-  const writing = yield* Effect.forkScoped(write)
-  return yield* Effect.raceAllFirst([
-    Effect.andThen(digest, read),
-    Effect.andThen(Fiber.join(writing), Effect.never),
-    acknowledge,
-    watchdog.run,
-    Effect.flatMap(frames.run, ({ missingFor }) => Effect.fail(tooSlow(missingFor))),
-    conversation
-      .awaitFact(() => conversation.isDrained)
-      .pipe(Effect.andThen(Effect.suspend(() => (conversation.isDrained ? goneAway(conversation) : Effect.never)))),
-    Deferred.await(verdict)
-  ]).pipe(
+  /** Everything at once, until one of them decides. What it has started has ended before it goes on. */
+  const racing = Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
+    passed = resume
+    for (const detector of [Effect.andThen(digest, read), ...watchdog.others]) run(detector)
+    if (verdict !== undefined) return resume(verdict)
+    watchdog.start(around, decide)
+    frames.start(around, (exit) =>
+      decide(Exit.isFailure(exit) ? Exit.failCause(exit.cause) : tooSlow(exit.value.missingFor))
+    )
+    if (conversation.goingAway !== undefined) watchForDrained()
+    work()
+  })
+  const running = new Set<Fiber.Fiber<unknown, ConnectionError.ConnectionError>>()
+  const run = (effect: Effect.Effect<never, ConnectionError.ConnectionError>) => {
+    const fiber = start(effect)
+    running.add(fiber)
+    fiber.addObserver((exit) => {
+      running.delete(fiber)
+      if (Exit.isFailure(exit)) decide(Exit.failCause(exit.cause))
+    })
+  }
+  const stop = Effect.suspend(() => {
+    passed = undefined
+    verdict ??= interrupted
+    watchdog.stop()
+    frames.stop()
+    drained?.()
+    around.alarms.clear(again)
+    return Fiber.interruptAll([...running])
+  })
+  yield* Effect.addFinalizer(() => (writing === undefined ? Effect.void : Fiber.interrupt(writing)))
+
+  return yield* Effect.ensuring(racing, stop).pipe(
     Effect.catchDefect((defect) => {
       conversation.finish(Exit.die(defect), { code: "Failed", epoch: 0, detail: "a defect on the other side" })
       return Effect.fail(conversation.failure())
@@ -225,9 +297,8 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       decided(error)
       const standing = lastWord?.code === "Fenced" ? [] : peer.positions()
       conversation.detach(attachment) // nothing of the next incarnation may reach this one
-      isOver = true
-      writer.signal()
-      return sayLast(wire, error, lastWord, standing, Fiber.await(writing))
+      const written = writing === undefined ? Effect.void : Fiber.await(writing)
+      return sayLast(wire, error, lastWord, standing, written)
     })
   )
 })
@@ -264,18 +335,20 @@ const lastFrame = ({ message, reason }: ConnectionError.ConnectionError): Frame.
 
 /** Whoever takes so long for one frame holds a place that others want. It is slow, not wrong: the session goes on. */
 const tooSlow = (missingFor: Duration.Duration) =>
-  ConnectionError.make(
-    new ConnectionError.LinkFailed({
-      cause: new Error(`a frame is incomplete after ${Duration.format(missingFor)}`),
-      during: "read"
-    })
+  Exit.fail(
+    ConnectionError.make(
+      new ConnectionError.LinkFailed({
+        cause: new Error(`a frame is incomplete after ${Duration.format(missingFor)}`),
+        during: "read"
+      })
+    )
   )
 
 const goneAway = (conversation: Conversation) => {
   const retryAfter = Option.map(Option.fromUndefinedOr(conversation.goingAway), ({ retryAfterMillis }) =>
     Duration.millis(retryAfterMillis)
   )
-  return Effect.fail(ConnectionError.make(new ConnectionError.GoneAway({ retryAfter })))
+  return Exit.fail(ConnectionError.make(new ConnectionError.GoneAway({ retryAfter })))
 }
 
 const endedByPeer = ({ code, detail, epoch }: Frame.Close, ours: number): ConnectionError.ConnectionError => {
@@ -291,93 +364,3 @@ const endedByPeer = ({ code, detail, epoch }: Frame.Close, ours: number): Connec
 
 /** Nothing that still arrives on a link whose time is over may move the session. */
 const deaf: Decoder.Sink = { data: () => undefined, control: () => undefined }
-
-/** Lets one fiber wait for a condition that plain calls bring about. */
-const waker = (isDue: () => boolean) => {
-  let waiting: (() => void) | undefined
-  return {
-    signal: () => {
-      const wake = waiting
-      waiting = undefined
-      wake?.()
-    },
-    wait: Effect.callback<void>((resume) => {
-      if (isDue()) return resume(Effect.void)
-      waiting = () => resume(Effect.void)
-      return Effect.sync(() => {
-        waiting = undefined
-      })
-    })
-  }
-}
-
-/** The picture of this incarnation, published whenever it changes. */
-const picture = ({ conversation, incarnation, opened }: Options) => {
-  const { peer } = conversation
-  const wall = () => conversation.clock.currentTimeMillisUnsafe()
-  const since = wall()
-  let stalledSince: number | undefined
-  const credit = waitingOn(conversation, peer.awaitingCredit, "creditAwaitedSince")
-  const consumer = waitingOn(conversation, peer.full, "consumerSlowSince")
-
-  const publish = () => {
-    const state: Up = {
-      _tag: "Up",
-      incarnation,
-      opened,
-      since,
-      roundTripTime: conversation.roundTripTime,
-      stalledSince: Option.fromUndefinedOr(stalledSince),
-      creditAwaitedSince: Option.fromUndefinedOr(credit.first()?.creditAwaitedSince),
-      creditAwaitedOn: Option.fromUndefinedOr(credit.first()?.channel.name),
-      consumerSlowSince: Option.fromUndefinedOr(consumer.first()?.consumerSlowSince),
-      consumerSlowOn: Option.fromUndefinedOr(consumer.first()?.channel.name)
-    }
-    conversation.publish(state)
-  }
-  return {
-    publish,
-    stalled: (at: number | undefined) => {
-      if (at !== undefined) conversation.bulletin.event({ _tag: "Stalled", since: at })
-      else if (stalledSince !== undefined) {
-        conversation.bulletin.event({ _tag: "Moved", stalledFor: Duration.millis(wall() - stalledSince) })
-      }
-      stalledSince = at
-      publish()
-    },
-    flow: () => {
-      const isOther = credit.look(wall)
-      if (consumer.look(wall) || isOther) publish()
-    }
-  }
-}
-
-/** Channels that wait for something, and since when. Almost always there are none. */
-const waitingOn = (
-  { flows }: Conversation,
-  channels: ReadonlySet<Channel.Channel>,
-  since: "creditAwaitedSince" | "consumerSlowSince"
-) => {
-  const waiting = new Set<Flow>()
-  const first = (): Flow | undefined => waiting.values().next().value
-  return {
-    first,
-    /** Whether another one is the first now. */
-    look: (wall: () => number): boolean => {
-      if (channels.size === 0 && waiting.size === 0) return false
-      const before = first()
-      for (const flow of waiting) {
-        if (channels.has(flow.channel)) continue
-        flow[since] = undefined
-        waiting.delete(flow)
-      }
-      for (const channel of channels) {
-        const flow = flows.get(channel)
-        if (flow === undefined || waiting.has(flow)) continue
-        flow[since] = wall()
-        waiting.add(flow)
-      }
-      return first() !== before
-    }
-  }
-}

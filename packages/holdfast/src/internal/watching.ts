@@ -177,8 +177,8 @@ export class Watching implements Alarm, Watch {
     this.isReplaced = false
     this.before = 0
     this.isDone = false
-    const stepTo = (place: number): void =>
-      (place === 0 ? this.first : this.following).call(this, (delay) => {
+    const stepTo = (place: number): void => {
+      const take = (delay: number | undefined) => {
         this.isDone = delay === undefined
         if (delay !== undefined) {
           this.delay = delay
@@ -190,7 +190,10 @@ export class Watching implements Alarm, Watch {
         // What is over by the new length ends now, and that is not lateness.
         this.over = Math.max(this.isDone ? this.from! + this.before : this.overAt(), this.now())
         this.wait()
-      })
+      }
+      if (place === 0) this.first(take)
+      else this.following(take)
+    }
     stepTo(0)
   }
 
