@@ -26,37 +26,74 @@ export interface Bulletin<S extends Tagged = State, H extends Tagged = Happening
   readonly state: (state: S) => void
   /** Publishes an event. */
   readonly event: (happening: H) => void
+  /** Calls with every event, at once. There is one listener; it must not wait and must not throw. */
+  readonly listen: (listener: (event: Dated<H>) => void) => void
   readonly current: () => S
   readonly changes: Stream.Stream<S>
   readonly events: Stream.Stream<Dated<H>>
 }
 
-export const make = Effect.fnUntraced(function* <S extends Tagged = State, H extends Tagged = Happening>(
-  initial: NoInfer<S>
-) {
-  const clock = yield* Clock.Clock
-  const states = yield* PubSub.sliding<S>({ capacity: 1, replay: 1 })
-  const happened = yield* PubSub.sliding<{ readonly number: number; readonly event: Dated<H> }>(eventsMax)
-  let current: S = initial
-  let number = 0
-  Effect.runSync(PubSub.publish(states, initial))
+interface Numbered<E> {
+  readonly number: number
+  readonly event: E
+}
 
-  const bulletin: Bulletin<S, H> = {
-    state: (state) => {
-      current = state
-      Effect.runSync(PubSub.publish(states, state))
-    },
-    event: (happening) => {
-      const event: Dated<H> = { ...happening, at: clock.currentTimeMillisUnsafe() }
-      Effect.runSync(PubSub.publish(happened, { number: number++, event }))
-    },
-    current: () => current,
-    changes: Stream.takeUntil(Stream.fromPubSub(states), ({ _tag }) => _tag === "Closed"),
-    // A subscriber that was too slow sees a gap in the numbers, and is told how many events it missed.
-    events: Stream.unwrap(
-      Effect.map(PubSub.subscribe(happened), (subscription) => {
-        if (current._tag === "Closed") return Stream.empty
-        let next = number
+/** What streams need is made when somebody asks for one: of most sessions nobody does. */
+class Board<S extends Tagged, H extends Tagged> implements Bulletin<S, H> {
+  private readonly clock: Clock.Clock
+  private present: S
+  private states: PubSub.PubSub<S> | undefined
+  private happened: PubSub.PubSub<Numbered<Dated<H>>> | undefined
+  private listener: ((event: Dated<H>) => void) | undefined
+  private number = 0
+
+  constructor(clock: Clock.Clock, initial: S) {
+    this.clock = clock
+    this.present = initial
+  }
+
+  state(state: S): void {
+    this.present = state
+    if (this.states !== undefined) Effect.runSync(PubSub.publish(this.states, state))
+  }
+
+  event(happening: H): void {
+    const event: Dated<H> = { ...happening, at: this.clock.currentTimeMillisUnsafe() }
+    const number = this.number++
+    if (this.happened !== undefined) Effect.runSync(PubSub.publish(this.happened, { number, event }))
+    this.listener?.(event)
+  }
+
+  listen(listener: (event: Dated<H>) => void): void {
+    this.listener = listener
+  }
+
+  current(): S {
+    return this.present
+  }
+
+  get changes(): Stream.Stream<S> {
+    return Stream.unwrap(
+      Effect.sync(() => {
+        if (this.states === undefined) {
+          this.states = Effect.runSync(PubSub.sliding<S>({ capacity: 1, replay: 1 }))
+          Effect.runSync(PubSub.publish(this.states, this.present))
+        }
+        return Stream.takeUntil(Stream.fromPubSub(this.states), ({ _tag }) => _tag === "Closed")
+      })
+    )
+  }
+
+  /** A subscriber that was too slow sees a gap in the numbers, and is told how many events it missed. */
+  get events(): Stream.Stream<Dated<H>> {
+    const subscribed = Effect.suspend(() => {
+      this.happened ??= Effect.runSync(PubSub.sliding<Numbered<Dated<H>>>(eventsMax))
+      return PubSub.subscribe(this.happened)
+    })
+    return Stream.unwrap(
+      Effect.map(subscribed, (subscription) => {
+        if (this.present._tag === "Closed") return Stream.empty
+        let next = this.number
         return Stream.fromSubscription(subscription).pipe(
           Stream.mapArray((batch) => {
             const out: Array<Dated<H>> = []
@@ -72,5 +109,8 @@ export const make = Effect.fnUntraced(function* <S extends Tagged = State, H ext
       })
     )
   }
-  return bulletin
-})
+}
+
+export const make = <S extends Tagged = State, H extends Tagged = Happening>(
+  initial: NoInfer<S>
+): Effect.Effect<Bulletin<S, H>> => Clock.clockWith((clock) => Effect.succeed(new Board<S, H>(clock, initial)))

@@ -53,8 +53,10 @@ export const make = (conversation: Conversation): Pick<Session<never, unknown>, 
     }
     const { exit } = conversation
     if (exit !== undefined) return Exit.isSuccess(exit) ? Cause.done() : Effect.failCause(exit.cause)
-    conversation.hasIncoming.closeUnsafe()
-    return Effect.andThen(conversation.hasIncoming.await, next)
+    return Effect.andThen(
+      conversation.awaitFact(() => conversation.incoming.size > 0),
+      next
+    )
   })
 
   return {

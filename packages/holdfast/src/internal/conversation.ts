@@ -5,7 +5,7 @@
  */
 import { type Channel, type Openings, Peer } from "@holdfast/protocol"
 import type { Frame } from "@holdfast/protocol"
-import { Duration, Effect, Exit, Latch, Option } from "effect"
+import { Duration, Effect, Exit, Option } from "effect"
 import type { Clock, Deferred } from "effect"
 import {
   ChannelRefused,
@@ -73,10 +73,6 @@ export class Conversation {
   isEstablished = false
   /** Channels that the other side has opened and nobody has asked for. */
   readonly incoming = new Set<Flow>()
-  /** Open while there are some, or never will be again. */
-  readonly hasIncoming = Latch.makeUnsafe(false)
-  /** Open while channels may be opened, or never will be again. */
-  readonly mayOpen = Latch.makeUnsafe(false)
 
   private readonly options: Options
   /** Flows on which somebody waits for a fact. */
@@ -152,8 +148,12 @@ export class Conversation {
     return Effect.suspend(() => {
       const refused = this.exit === undefined ? this.main.outbox.refusing : this.failure()
       if (refused !== undefined) return Effect.fail(refused)
-      if (!this.isEstablished || this.goingAway !== undefined)
-        return Effect.andThen(this.mayOpen.await, this.open(name, limits))
+      if (!this.mayOpen) {
+        return Effect.andThen(
+          this.awaitFact(() => this.mayOpen),
+          this.open(name, limits)
+        )
+      }
       const channel = this.peer.openChannel(name)
       if (channel !== undefined) {
         this.attachment?.work()
@@ -195,7 +195,6 @@ export class Conversation {
       if (this.moving !== undefined) flow.outbox.end(this.moving)
       this.incoming.add(flow)
     }
-    if (this.incoming.size > 0) this.hasIncoming.openUnsafe()
     for (const { channel, ordinal } of facts.rejected) {
       this.flows.get(channel)?.outbox.declined(ordinal)
       this.bulletin.event({ _tag: "Declined", count: 1 })
@@ -209,7 +208,7 @@ export class Conversation {
       this.changed(channel, (flow) => this.endFlow(flow, flow.wasReset({ code, detail, by: "peer" })))
     }
     for (const channel of facts.finished) this.changed(channel, (flow) => this.endFlow(flow, Exit.void))
-    for (const flow of this.looking) flow.look()
+    this.look()
     return facts
   }
 
@@ -227,7 +226,7 @@ export class Conversation {
   attach(attachment: Attachment): void {
     this.attachment = attachment
     this.isEstablished = true
-    if (this.goingAway === undefined) this.mayOpen.openUnsafe()
+    this.look()
   }
 
   detach(attachment: Attachment): void {
@@ -284,7 +283,6 @@ export class Conversation {
     if (this.isClosing) return
     const retryAfter = Duration.millis(goAway.retryAfterMillis)
     this.goingAway = goAway
-    this.mayOpen.closeUnsafe()
     this.peer.send.stop()
     this.endChannels(connectionError(new GoneAway({ retryAfter: Option.some(retryAfter) })))
     this.bulletin.event({ _tag: "GoingAway", retryAfter })
@@ -305,8 +303,6 @@ export class Conversation {
     this.bulletin.event({ _tag: "Closed", exit })
     this.main.finish(exit)
     for (const flow of [...this.flows.values()]) if (flow !== this.main) this.endFlow(flow, Exit.fail(failure))
-    this.hasIncoming.openUnsafe()
-    this.mayOpen.openUnsafe()
     this.options.onFinish?.(exit)
   }
 
@@ -378,7 +374,16 @@ export class Conversation {
     this.account(flow)
     if (this.peer.hasWork) this.attachment?.work()
     else if (this.peer.hasNews) this.attachment?.news()
+    this.look()
+  }
+
+  private look(): void {
     for (const flow of this.looking) flow.look()
+  }
+
+  /** Channels may be opened: the other side is there, and does not go away. */
+  private get mayOpen(): boolean {
+    return this.isEstablished && this.goingAway === undefined
   }
 
   private replacePeer(error: ConnectionError): void {
@@ -392,6 +397,5 @@ export class Conversation {
     this.goingAway = undefined
     this.moving = undefined
     this.isEstablished = false
-    this.mayOpen.closeUnsafe()
   }
 }

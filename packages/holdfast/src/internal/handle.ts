@@ -39,7 +39,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Se
       }
     }),
     ...Channels.make(conversation),
-    state: Effect.sync(bulletin.current),
+    state: Effect.sync(() => bulletin.current()),
     changes: bulletin.changes,
     events: bulletin.events,
     setPolicy: Effect.fnUntraced(function* (partial) {

@@ -1,10 +1,10 @@
 /**
  * Metrics and logs of a session or a connection, made from its events and from nothing else.
  */
-import { Duration, Effect, Metric, Stream } from "effect"
+import { type Context, Duration, Effect, Metric } from "effect"
 import type * as Connection from "../Connection.ts"
 import type { SessionEvent } from "../Session.ts"
-import type { Bulletin } from "./bulletin.ts"
+import type { Bulletin, Dated } from "./bulletin.ts"
 
 const incarnations = Metric.counter("holdfast_incarnations_total", {
   description: "Links that were opened",
@@ -20,20 +20,24 @@ const sessions = Metric.counter("holdfast_sessions_ended_total", {
   incremental: true
 })
 
-/** Follows the events until the scope closes. */
+/** Follows the events to the end. They are told a turn later, so that a logger may use what it is told of. */
+const follow = <H extends { readonly _tag: string }>(
+  bulletin: Pick<Bulletin<never, H>, "listen">,
+  record: (event: Dated<H>) => Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const run = Effect.runForkWith(context)
+    bulletin.listen((event) => void run(Effect.andThen(Effect.yieldNow, record(event))))
+    return Effect.void
+  })
+
 export const observe = (bulletin: Bulletin, session: string, role: "client" | "server") =>
-  bulletin.events.pipe(
-    Stream.runForEach((event) => record(event, { session, role })),
-    Effect.annotateLogs({ session, role }),
-    Effect.forkScoped({ startImmediately: true })
-  )
+  follow(bulletin, (event) => Effect.annotateLogs(record(event, { session, role }), { session, role }))
 
 /** The same for a connection. */
 export const observeConnection = (bulletin: Bulletin<Connection.State, Connection.Happening>, connection: string) =>
-  bulletin.events.pipe(
-    Stream.runForEach((event) => recordConnection(event, { session: connection, role: "connection" })),
-    Effect.annotateLogs({ connection }),
-    Effect.forkScoped({ startImmediately: true })
+  follow(bulletin, (event) =>
+    Effect.annotateLogs(recordConnection(event, { session: connection, role: "connection" }), { connection })
   )
 
 const recordConnection = (event: Connection.ConnectionEvent, attributes: Attributes) => {

@@ -71,17 +71,9 @@ export const serve =
             incoming: Codec.provide(definition.toServer, context as Context.Context<R>),
             dialNow: Effect.void
           })
-          const grace = Effect.exit(Deferred.await(conversation.ended)).pipe(
-            Effect.andThen(
-              Effect.suspend(
-                () => Patience.watch({ patience: conversation.policy.close, anchor: conversation.now() }).run
-              )
-            )
-          )
           return Effect.suspend(() => handler(session)).pipe(
             Effect.scoped,
             Effect.provideContext(Context.merge(context, services) as Context.Context<Exclude<RH, Scope.Scope>>),
-            Effect.raceFirst(grace),
             Effect.withSpan("holdfast.session", { attributes: { session: member.id, principal: member.principal } }),
             Effect.matchCauseEffect({
               onSuccess: () => Effect.ignore(session.close),
@@ -94,14 +86,22 @@ export const serve =
           Effect.suspend(() => {
             if (member.handler !== undefined) return Effect.void
             return Observability.observe(member.conversation.bulletin, definition.id, "server").pipe(
-              Effect.andThen(live(member, services)),
-              Effect.scoped,
-              Effect.forkIn(background),
+              Effect.andThen(Effect.forkIn(live(member, services), background)),
               Effect.map((fiber) => {
                 member.handler = fiber
+                if (member.conversation.exit !== undefined) indulge(member)
               })
             )
           })
+
+        /** The session is over: its handler has the patience of `close` to finish. */
+        const indulge = ({ conversation, handler }: Member) => {
+          if (handler === undefined || handler.pollUnsafe() !== undefined) return
+          const { policy } = conversation
+          const { run } = Patience.watch({ patience: policy.close, anchor: conversation.now() })
+          const grace = Effect.raceFirst(Fiber.await(handler), Effect.andThen(run, Fiber.interrupt(handler)))
+          Effect.runForkWith(context)(Effect.forkIn(grace, background))
+        }
 
         /** Without a link a session lives for the resume window. */
         const wait = (member: Member) =>
@@ -180,6 +180,7 @@ export const serve =
           ended: (member, exit) => {
             member.expiry?.interruptUnsafe()
             registry.remove(member, isExpired(exit))
+            indulge(member)
             tell({ _tag: "SessionEnded", at: at(), session: member.id, exit })
           },
           wait

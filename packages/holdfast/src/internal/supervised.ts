@@ -160,7 +160,7 @@ const handle = <Send, Receive>(
     sendAll,
     messages: exchange.inbox.stream,
     returned: Stream.map(exchange.returned.stream, ({ message }) => message),
-    state: Effect.sync(bulletin.current),
+    state: Effect.sync(() => bulletin.current()),
     changes: bulletin.changes,
     events: bulletin.events,
     setPolicy: Effect.fnUntraced(function* (options) {

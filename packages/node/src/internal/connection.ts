@@ -1,7 +1,7 @@
 /**
  * One Node connection as a link. When the scope of its reader has closed, its descriptor is closed too.
  */
-import { Effect, Latch, type Scope } from "effect"
+import { Effect, type Scope } from "effect"
 import { constVoid } from "effect/Function"
 import * as Socket from "effect/socket/Socket"
 import type { Link } from "holdfast"
@@ -64,11 +64,21 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
     if (wire.transport !== undefined) reset(wire.transport)
     wire.stream?.destroy()
   })
-  const up = Latch.makeUnsafe(false)
+  /** Whoever writes before the socket is there. */
+  let waiting: Array<() => void> = []
+  let isUp = false
+  const up = Effect.callback<void>((resume) => {
+    if (isUp) return resume(Effect.void)
+    const wake = () => resume(Effect.void)
+    waiting.push(wake)
+    return Effect.sync(() => {
+      waiting = waiting.filter((other) => other !== wake)
+    })
+  })
   const stop = ({ stop }: Reading.Reading) =>
     Effect.sync(() => {
       stop()
-      up.closeUnsafe()
+      isUp = false
     })
   /** A link that is dialled once more knows nothing of its last connection. */
   const forget = Effect.sync(() => {
@@ -81,7 +91,8 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
       const take = Effect.sync(() => {
         wire.stream = stream
         wire.peer ??= plainAddress(stream.remoteAddress)
-        up.openUnsafe()
+        isUp = true
+        for (const wake of waiting.splice(0)) wake()
         return Reading.make(stream)
       })
       return Effect.acquireRelease(take, stop)
@@ -94,7 +105,7 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
     }))
   )
   const writer = Effect.acquireRelease(
-    Effect.succeed(Writing.make(() => (up.isOpen() ? wire.stream : undefined), up)),
+    Effect.succeed(Writing.make(() => (isUp ? wire.stream : undefined), up)),
     () =>
       Effect.sync(() => {
         if (wire.stream?.writableEnded === false) wire.stream.end()

@@ -1,16 +1,16 @@
 /**
  * Writes to a Node socket; waits only while the kernel does not take what was written.
  */
-import { Effect, type Latch } from "effect"
+import { Effect } from "effect"
 import * as Socket from "effect/socket/Socket"
 import type { Socket as NetSocket } from "node:net"
 
-/** Writes before the socket is there wait for it: then the latch opens. */
-export const make = (socketNow: () => NetSocket | undefined, up: Latch.Latch): Socket.Writer => {
+/** Writes before the socket is there wait for it. */
+export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<void>): Socket.Writer => {
   const using = (use: (socket: NetSocket) => void): Effect.Effect<void, Socket.SocketError> =>
     Effect.suspend(() => {
       const socket = socketNow()
-      if (socket === undefined) return up.whenOpen(using(use))
+      if (socket === undefined) return Effect.andThen(up, using(use))
       if (socket.destroyed || socket.writableEnded) return failed(new Error("socket closed"))
       try {
         use(socket)
