@@ -148,12 +148,8 @@ export class Conversation {
     return Effect.suspend(() => {
       const refused = this.exit === undefined ? this.main.outbox.refusing : this.failure()
       if (refused !== undefined) return Effect.fail(refused)
-      if (!this.mayOpen) {
-        return Effect.andThen(
-          this.awaitFact(() => this.mayOpen),
-          this.open(name, limits)
-        )
-      }
+      const mayOpen = () => this.isEstablished && this.goingAway === undefined
+      if (!mayOpen()) return Effect.andThen(this.awaitFact(mayOpen), this.open(name, limits))
       const channel = this.peer.openChannel(name)
       if (channel !== undefined) {
         this.attachment?.work()
@@ -379,11 +375,6 @@ export class Conversation {
 
   private look(): void {
     for (const flow of this.looking) flow.look()
-  }
-
-  /** Channels may be opened: the other side is there, and does not go away. */
-  private get mayOpen(): boolean {
-    return this.isEstablished && this.goingAway === undefined
   }
 
   private replacePeer(error: ConnectionError): void {

@@ -104,12 +104,10 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
       upgrade: Socket.SocketUpgradeError.unsupported
     }))
   )
-  const writer = Effect.acquireRelease(
-    Effect.succeed(Writing.make(() => (isUp ? wire.stream : undefined), up)),
-    () =>
-      Effect.sync(() => {
-        if (wire.stream?.writableEnded === false) wire.stream.end()
-      })
+  const writer = Effect.acquireRelease(Effect.succeed(Writing.make(() => (isUp ? wire.stream : undefined), up)), () =>
+    Effect.sync(() => {
+      if (wire.stream?.writableEnded === false) wire.stream.end()
+    })
   )
   return Effect.succeed({
     ...Socket.make({ reader, writer }),
