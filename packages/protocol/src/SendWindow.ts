@@ -142,6 +142,19 @@ export class SendWindow {
     this.append(message)
   }
 
+  /** Keeps a copy of a message that lies in two pieces. As {@link accept}. */
+  acceptPieces(head: Uint8Array, rest: Uint8Array): void {
+    if (this.queue !== undefined) this.feedRest(this.queue)
+    const length = head.length + rest.length
+    const segment = this.kept.room(Varint.size(length + Record.message) + length, this.end)
+    const from = segment.length
+    const at = Varint.write(segment.bytes, from, length + Record.message)
+    segment.bytes.set(head, at)
+    segment.bytes.set(rest, at + head.length)
+    segment.length = at + length
+    this.accepted(segment.length - from)
+  }
+
   private append(message: Uint8Array): void {
     const { length } = message
     const segment = this.kept.room(Varint.size(length + Record.message) + length, this.end)

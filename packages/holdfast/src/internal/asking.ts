@@ -1,8 +1,11 @@
 /**
  * Whoever asks over a channel of requests: what waits for a slot, what was sent, and three fibers whatever the number of
- * requests. One sends, one reads the replies, one watches the patience of all.
+ * requests. One reads the replies, one watches the patience of all, and one sends what has to wait for room.
+ *
+ * Nearly always there is room: then a request is a plain call from whoever asks into the channel's replay buffer, and its
+ * reply one from the reader into the fiber that waits.
  */
-import { Cause, Clock, Effect, Exit, Latch, Stream } from "effect"
+import { Cause, Clock, Effect, Exit, Latch } from "effect"
 import {
   AnswerOverdue,
   ChannelReset,
@@ -14,8 +17,10 @@ import {
 import type { Evidence, Patience } from "../Patience.ts"
 import type { Client } from "../Requests.ts"
 import type { SessionChannel } from "../SessionChannel.ts"
+import { flowOf } from "./channels.ts"
 import type { Codec } from "./codec.ts"
-import { type Deadline, deadlineOf, Deadlines } from "./deadlines.ts"
+import { type Deadline, deadlineOf, Deadlines, Wait } from "./deadlines.ts"
+import type { Flow } from "./flow.ts"
 import * as RequestRecord from "./requestRecord.ts"
 
 export interface Codecs {
@@ -48,11 +53,17 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Effect.callback<unknown, unknown>((resume) => asking.ask(payload, deadline, resume))
 
   const client: Client<unknown, unknown, unknown> = {
-    ask: (request, { patience } = {}) =>
-      Effect.flatMap(codecs.request.encode([request]), ([payload]) => {
-        if (patience === undefined && !isStepped) return send(payload!, deadline)
-        return Effect.flatMap(deadlineOf(patience ?? options.patience), (own) => send(payload!, own))
-      }),
+    ask: (request, { patience } = {}) => {
+      const isUsual = patience === undefined && !isStepped
+      if (isUsual && codecs.request.isBytes && request instanceof Uint8Array) return send(request, deadline)
+      return Effect.flatMap(
+        Effect.suspend(() => codecs.request.encode([request])),
+        ([payload]) =>
+          isUsual
+            ? send(payload!, deadline)
+            : Effect.flatMap(deadlineOf(patience ?? options.patience), (own) => send(payload!, own))
+      )
+    },
     outstanding: Effect.sync(() => asking.outstanding)
   }
   return client
@@ -60,38 +71,54 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
 type Resume = (outcome: Effect.Effect<unknown, unknown>) => void
 
-/** Somebody who waits for a reply. */
-interface Asked {
-  readonly payload: Uint8Array
-  readonly resume: Resume
-  /** Ends the watch over its patience. */
-  settled: (() => void) | undefined
+/** Somebody who waits for a slot or a reply. */
+class Asked extends Wait {
   /** Given when it is sent. */
-  slot: number
+  slot = -1
+  /** Until it is sent. */
+  payload: Uint8Array
+  readonly resume: Resume
+  private readonly asking: Asking
+
+  constructor(asking: Asking, payload: Uint8Array, resume: Resume, deadline: Deadline, now: number) {
+    super(deadline, now)
+    this.asking = asking
+    this.payload = payload
+    this.resume = resume
+  }
+
+  overdue(evidence: Evidence): void {
+    this.asking.overdue(this, evidence)
+  }
 }
 
 class Asking {
   readonly deadlines: Deadlines
   private readonly options: Options
+  private readonly flow: Flow
   /** In the order in which they were asked. */
   private readonly waiting = new Set<Asked>()
-  /** By slot, until the reply; nothing where nobody waits for it any more. */
-  private readonly sent = new Map<number, Asked | undefined>()
+  /** By slot, until the reply. */
+  private readonly sent: Array<Asked | typeof withdrawn | undefined> = []
+  private sentCount = 0
   /** Slots of requests that the other side is to be told of. */
   private readonly cancelled = new Set<number>()
+  /** Beside those that no request has had yet. */
   private readonly freeSlots: Array<number> = []
-  /** Open while there may be something to send. */
+  /** Open while there may be something to send for which there was no room. */
   private readonly work = Latch.makeUnsafe(false)
+  /** Replies are being handed out: what is asked meanwhile goes with the rest. */
+  private handedAt: number | undefined
   private over: Cause.Cause<ConnectionError> | undefined
 
   constructor(options: Options, clock: Clock.Clock) {
     this.options = options
+    this.flow = flowOf(options.channel)
     this.deadlines = new Deadlines(clock)
-    for (let slot = options.outstandingMax; slot-- > 0;) this.freeSlots.push(slot)
   }
 
   get outstanding(): number {
-    return this.waiting.size + this.sent.size
+    return this.waiting.size + this.sentCount
   }
 
   /** Asks, and returns what withdraws it. */
@@ -100,50 +127,49 @@ class Asking {
       resume(Effect.failCause(this.over))
       return undefined
     }
-    const asked: Asked = { payload, resume, settled: undefined, slot: -1 }
-    asked.settled = this.deadlines.begin(deadline, (evidence) => this.overdue(asked, evidence))
-    this.waiting.add(asked)
-    this.work.openUnsafe()
+    const asked = new Asked(this, payload, resume, deadline, this.handedAt ?? this.deadlines.now())
+    this.deadlines.begin(asked)
+    if (this.waiting.size > 0 || this.cancelled.size > 0 || !this.trySend(asked)) {
+      this.waiting.add(asked)
+      this.advance()
+    } else if (this.handedAt === undefined) this.flow.outbox.appended()
     return Effect.sync(() => this.withdraw(asked))
   }
 
-  /** Sends whenever there is something and a slot is free. */
+  /** Sends what found no room, as there is some. */
   get sending(): Effect.Effect<never> {
     const { channel } = this.options
-    const all = Effect.whileLoop({
-      while: () => this.cancelled.size > 0 || (this.waiting.size > 0 && this.freeSlots.length > 0),
+    const rest = Effect.whileLoop({
+      while: () => !this.append(),
       body: () => {
         for (const slot of this.cancelled) {
           this.cancelled.delete(slot)
           return Effect.ignore(channel.send(RequestRecord.encode("Cancel", slot)))
         }
-        const asked = this.next()
-        return channel
-          .send(RequestRecord.encode("Request", asked.slot, asked.payload))
-          .pipe(Effect.catch((error) => Effect.sync(() => this.refused(asked, error))))
+        const [asked] = this.waiting
+        const record = RequestRecord.encode("Request", this.freeSlot, asked!.payload)
+        this.begun(asked!)
+        return channel.send(record).pipe(Effect.catch((error) => Effect.sync(() => this.refused(asked!, error))))
       },
       step: () => undefined
     })
     return Effect.forever(
       Effect.suspend(() => {
         this.work.closeUnsafe()
-        return Effect.andThen(all, this.work.await)
+        return Effect.andThen(rest, this.work.await)
       })
     )
   }
 
   /** Reads until the other side ends. */
   get replies(): Effect.Effect<void, ConnectionError> {
-    const { channel } = this.options
-    return Stream.runForEachArray(channel.messages, (batch) => {
-      for (const bytes of batch) {
-        const record = RequestRecord.decode(bytes)
-        if (record === undefined || !RequestRecord.isReply(record) || !this.sent.has(record.slot)) {
-          return channel.reset("what came is no reply to a request")
-        }
-        this.replied(record)
+    const pull = this.flow.pull(false)
+    return Effect.gen({ self: this }, function* () {
+      while (true) {
+        const batch = yield* pull
+        if (batch === undefined) return
+        if (!this.hand(batch)) yield* this.options.channel.reset("what came is no reply to a request")
       }
-      return Effect.void
     })
   }
 
@@ -152,31 +178,50 @@ class Asking {
     return Effect.suspend(() => {
       const { channel } = this.options
       this.over = causeOf(exit, channel.name)
-      const asked = [...this.waiting, ...this.sent.values()]
+      const asked = [...this.waiting, ...this.sent]
       this.waiting.clear()
-      this.sent.clear()
-      for (const each of asked) if (each !== undefined) this.settle(each, Effect.failCause(this.over))
+      this.sent.length = 0
+      this.sentCount = 0
+      for (const each of asked) if (each instanceof Asked) this.settle(each, Effect.failCause(this.over))
       return Cause.hasDies(this.over) ? channel.reset("whoever asked has died") : Effect.void
     })
   }
 
-  private next(): Asked {
-    const [asked] = this.waiting
-    this.waiting.delete(asked!)
-    asked!.slot = this.freeSlots.pop()!
-    this.sent.set(asked!.slot, asked)
-    return asked!
+  /** Patience with it is over. */
+  overdue(asked: Asked, { asked: times, missingFor }: Evidence): void {
+    const reason = new AnswerOverdue({ asked: times, missingFor, unanswered: this.outstanding })
+    this.withdraw(asked)
+    asked.resume(Effect.fail(connectionError(reason)))
+  }
+
+  /** Hands out replies. Whether all are some. */
+  private hand(batch: ReadonlyArray<Uint8Array>): boolean {
+    this.handedAt = this.deadlines.now()
+    try {
+      for (const bytes of batch) {
+        const record = RequestRecord.decode(bytes)
+        if (record === undefined || !RequestRecord.isReply(record) || this.sent[record.slot] === undefined) return false
+        this.replied(record)
+      }
+      return true
+    } finally {
+      this.handedAt = undefined
+      this.advance()
+      this.flow.outbox.appended()
+    }
   }
 
   private replied({ kind, payload, slot }: RequestRecord.Reply): void {
     const { channel, codecs } = this.options
     const asked = this.release(slot)
-    if (asked === undefined) return
+    if (!(asked instanceof Asked)) return
     switch (kind) {
       case "Success":
         return this.settle(
           asked,
-          Effect.map(codecs.response.decode([payload]), ([response]) => response)
+          codecs.response.isBytes
+            ? Exit.succeed(payload)
+            : Effect.map(codecs.response.decode([payload]), ([response]) => response)
         )
       case "Failure":
         return this.settle(
@@ -194,40 +239,88 @@ class Asking {
   }
 
   private refused(asked: Asked, error: ConnectionError): void {
-    if (this.sent.get(asked.slot) === asked) this.settle(asked, Effect.fail(error))
+    if (this.sent[asked.slot] === asked) this.settle(asked, Effect.fail(error))
     this.release(asked.slot)
-  }
-
-  private overdue(asked: Asked, { asked: times, missingFor }: Evidence): void {
-    const reason = new AnswerOverdue({ asked: times, missingFor, unanswered: this.outstanding })
-    this.withdraw(asked)
-    asked.resume(Effect.fail(connectionError(reason)))
   }
 
   /** Where nobody has seen it, nobody will; else the other side is told to stop. */
   private withdraw(asked: Asked): void {
-    asked.settled?.()
-    if (this.waiting.delete(asked) || this.sent.get(asked.slot) !== asked) return
-    this.sent.set(asked.slot, undefined)
+    this.deadlines.end(asked)
+    asked.payload = RequestRecord.nothing
+    if (this.waiting.delete(asked) || this.sent[asked.slot] !== asked) return
+    this.sent[asked.slot] = withdrawn
     this.cancelled.add(asked.slot)
-    this.work.openUnsafe()
+    this.advance()
   }
 
   private settle(asked: Asked, outcome: Effect.Effect<unknown, unknown>): void {
-    asked.settled?.()
+    this.deadlines.end(asked)
     asked.resume(outcome)
   }
 
+  /** Sends what there is room for, and leaves the rest to the fiber that waits for room. */
+  private advance(): void {
+    if (!this.append()) this.work.openUnsafe()
+  }
+
+  /** Whether all that may be sent was. The link is told, unless it will be with what is asked after this. */
+  private append(): boolean {
+    let isAll = true
+    let isAny = false
+    const { outbox } = this.flow
+    for (const slot of this.cancelled) {
+      isAll = outbox.tryAppend(RequestRecord.head("Cancel", slot), RequestRecord.nothing)
+      if (!isAll) break
+      this.cancelled.delete(slot)
+      isAny = true
+    }
+    if (isAll) {
+      for (const asked of this.waiting) {
+        if (this.freeSlot === this.options.outstandingMax) break
+        isAll = this.trySend(asked)
+        if (!isAll) break
+        isAny = true
+      }
+    }
+    if (isAny && this.handedAt === undefined) outbox.appended()
+    return isAll
+  }
+
+  /** Appends a request if there is a slot and room for it. */
+  private trySend(asked: Asked): boolean {
+    const { freeSlot } = this
+    if (freeSlot === this.options.outstandingMax) return false
+    const isSent = this.flow.outbox.tryAppend(RequestRecord.head("Request", freeSlot), asked.payload)
+    if (isSent) this.begun(asked)
+    return isSent
+  }
+
+  /** The slot that the next request gets; `outstandingMax` if there is none. */
+  private get freeSlot(): number {
+    return this.freeSlots.at(-1) ?? this.sent.length
+  }
+
+  private begun(asked: Asked): void {
+    asked.slot = this.freeSlots.pop() ?? this.sent.length
+    asked.payload = RequestRecord.nothing
+    this.waiting.delete(asked)
+    this.sent[asked.slot] = asked
+    this.sentCount++
+  }
+
   /** The slot serves the next request. */
-  private release(slot: number): Asked | undefined {
-    const asked = this.sent.get(slot)
-    this.sent.delete(slot)
+  private release(slot: number): Asked | typeof withdrawn | undefined {
+    const asked = this.sent[slot]
+    this.sent[slot] = undefined
+    this.sentCount--
     this.cancelled.delete(slot)
     this.freeSlots.push(slot)
-    if (this.waiting.size > 0) this.work.openUnsafe()
     return asked
   }
 }
+
+/** Stands for a request for whose reply nobody waits any more. */
+const withdrawn = "withdrawn"
 
 /** What is told to whoever still waits when it is over. */
 const causeOf = (exit: Exit.Exit<void, ConnectionError>, channel: string): Cause.Cause<ConnectionError> => {

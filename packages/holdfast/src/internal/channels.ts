@@ -116,7 +116,8 @@ const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow:
       skippedReceived: receive.skippedCount
     }
   })
-  const made: SessionChannel<unknown, unknown> = {
+  const made: SessionChannel<unknown, unknown> & Below = {
+    [below]: flow,
     name: channel.name,
     ...messaging,
     state,
@@ -129,6 +130,18 @@ const channelOf = Effect.fnUntraced(function* (conversation: Conversation, flow:
   flow: Flow,
   options: AnyOptions
 ) => Effect.Effect<SessionChannel<unknown, unknown>, never, Scope.Scope>
+
+/** The flow of a channel, for who works on it by plain calls instead of an effect for each message. */
+export const flowOf = (channel: SessionChannel<Uint8Array, Uint8Array>): Flow => {
+  if (below in channel) return (channel as Below)[below]
+  throw new TypeError(`"${channel.name}" is not a channel that a session has opened or accepted`)
+}
+
+const below = Symbol("holdfast/flow")
+
+interface Below {
+  readonly [below]: Flow
+}
 
 /** A detail must fit into its frame. */
 const short = (detail: string): string =>

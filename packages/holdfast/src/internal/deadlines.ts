@@ -31,9 +31,32 @@ export const deadlineOf = (patience: Patience): Effect.Effect<Deadline> => {
   })
 }
 
+/** Something that is waited for. Instants are monotonic milliseconds. */
+export abstract class Wait {
+  readonly step: Step | undefined
+  readonly since: number
+  delay: number
+  due: number
+  asked = 0
+  isGraced = false
+  /** It is not waited for any more. */
+  isOver = false
+
+  constructor({ delay, step }: Deadline, now: number) {
+    this.step = step
+    this.since = now
+    this.delay = delay
+    this.due = now + delay
+  }
+
+  /** Patience is over. */
+  abstract overdue(evidence: Evidence): void
+}
+
 export class Deadlines {
-  /** Ascending by `due`. */
-  private readonly waits: Array<Entry> = []
+  /** Ascending by `due`. Those that are over leave it in bulk. */
+  private waits: Array<Wait> = []
+  private overCount = 0
   private readonly isEarlier = Latch.makeUnsafe(false)
   private readonly clock: Clock.Clock
   private wakesAt = Infinity
@@ -42,22 +65,28 @@ export class Deadlines {
     this.clock = clock
   }
 
-  /** Begins a wait. Returns what ends it; `undefined` where patience never ends. */
-  begin({ delay, step }: Deadline, overdue: (evidence: Evidence) => void): (() => void) | undefined {
-    if (delay === Infinity) return undefined
-    const since = this.now()
-    const entry: Entry = { since, due: since + delay, delay, step, asked: 0, isGraced: false, overdue, isOver: false }
-    this.add(entry)
-    return () => {
-      entry.isOver = true
-      this.remove(entry)
-    }
+  /** Monotonic milliseconds. */
+  now(): number {
+    return monotonicMillis(this.clock)
+  }
+
+  /** Watches over a wait that has just begun. */
+  begin(wait: Wait): void {
+    if (wait.due < Infinity) this.add(wait)
+  }
+
+  /** It is not waited for any more. */
+  end(wait: Wait): void {
+    if (wait.isOver) return
+    wait.isOver = true
+    if (wait.due < Infinity && ++this.overCount > overMin && this.overCount * 2 > this.waits.length) this.sweep()
   }
 
   /** Watches; never ends. */
   get run(): Effect.Effect<never> {
     return Effect.gen({ self: this }, function* () {
       while (true) {
+        this.sweep()
         const first = this.waits[0]
         this.isEarlier.closeUnsafe()
         this.wakesAt = first?.due ?? Infinity
@@ -76,41 +105,44 @@ export class Deadlines {
   private judge(now: number): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       while (this.waits.length > 0 && this.waits[0]!.due <= now) {
-        const entry = this.waits.shift()!
-        const { asked, delay, due, isGraced, since, step } = entry
+        const wait = this.waits.shift()!
+        if (wait.isOver) continue
+        const { asked, delay, due, isGraced, since, step } = wait
         const late = isLate(now - due, delay)
         if (late && !isGraced) {
-          entry.isGraced = true
-          entry.due = now + delay
-          this.add(entry)
+          wait.isGraced = true
+          wait.due = now + delay
+          this.add(wait)
           continue
         }
         const evidence = evidenceOf(now - since, asked)
         const wall = this.clock.currentTimeMillisUnsafe() - (now - due)
         const next = step === undefined ? undefined : yield* nextDelay(step(wall, evidence))
-        if (entry.isOver) continue
+        if (wait.isOver) continue
         if (next === undefined) {
-          entry.overdue(evidence)
+          wait.isOver = true
+          wait.overdue(evidence)
           continue
         }
-        entry.asked++
-        entry.delay = next
-        entry.due = (late ? now : due) + next
-        this.add(entry)
+        wait.asked++
+        wait.delay = next
+        wait.due = (late ? now : due) + next
+        this.add(wait)
       }
     })
   }
 
-  private add(entry: Entry): void {
+  private add(wait: Wait): void {
     const last = this.waits.at(-1)
-    if (last === undefined || last.due <= entry.due) this.waits.push(entry)
-    else this.waits.splice(this.placeOf(entry.due), 0, entry)
-    if (entry.due < this.wakesAt) this.isEarlier.openUnsafe()
+    if (last === undefined || last.due <= wait.due) this.waits.push(wait)
+    else this.waits.splice(this.placeOf(wait.due), 0, wait)
+    if (wait.due < this.wakesAt) this.isEarlier.openUnsafe()
   }
 
-  private remove(entry: Entry): void {
-    const at = this.waits.indexOf(entry, this.placeOf(entry.due))
-    if (at >= 0) this.waits.splice(at, 1)
+  private sweep(): void {
+    if (this.overCount === 0) return
+    this.waits = this.waits.filter(({ isOver }) => !isOver)
+    this.overCount = 0
   }
 
   /** Of the first wait that is not due before. */
@@ -124,24 +156,10 @@ export class Deadlines {
     }
     return low
   }
-
-  private now(): number {
-    return monotonicMillis(this.clock)
-  }
 }
 
-/** Something that is waited for. Instants are monotonic milliseconds. */
-interface Entry {
-  readonly since: number
-  readonly step: Step | undefined
-  readonly overdue: (evidence: Evidence) => void
-  due: number
-  delay: number
-  asked: number
-  isGraced: boolean
-  /** It is not waited for any more. */
-  isOver: boolean
-}
+/** So many waits that are over are kept before it is worth looking for them. */
+const overMin = 64
 
 const evidenceOf = (missingForMillis: number, asked: number): Evidence => ({
   missingFor: Duration.millis(missingForMillis),

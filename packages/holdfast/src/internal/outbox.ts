@@ -100,6 +100,26 @@ export class Outbox {
     return isFit
   }
 
+  /**
+   * The same for a message that lies in two pieces, of which the link is not told: {@link appended} has to follow, once for
+   * any number of them.
+   */
+  tryAppend(head: Uint8Array, rest: Uint8Array): boolean {
+    if (this.refusing !== undefined || this.sending.length > 0 || this.isSkipping) return false
+    const length = head.length + rest.length
+    if (length > this.options.messageBytesMax) return false
+    if (!this.hasRoom(1, SendWindow.SendWindow.recordBytes(length))) return false
+    this.channel.send.acceptPieces(head, rest)
+    this.acceptedCount++
+    this.options.held()
+    return true
+  }
+
+  /** Messages were appended: the link is told that there is something to send. */
+  appended(): void {
+    this.options.accepted()
+  }
+
   /** Accepts a message, and waits until it was taken. */
   deliver(message: Uint8Array): Effect.Effect<void, ConnectionError> {
     return this.sendAs([message], true)

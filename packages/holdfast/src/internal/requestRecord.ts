@@ -26,13 +26,19 @@ export const isQuestion = (record: RequestRecord): record is Question =>
 
 export const isReply = (record: RequestRecord): record is Reply => !isQuestion(record)
 
+/** What stands in front of the payload. It serves again: its bytes hold until the next call. */
+export const head = (kind: RequestRecord["kind"], slot: number): Uint8Array => {
+  header[0] = codes[kind]
+  header[1] = slot >>> 24
+  header[2] = slot >>> 16
+  header[3] = slot >>> 8
+  header[4] = slot
+  return header
+}
+
 export const encode = (kind: RequestRecord["kind"], slot: number, payload: Uint8Array = nothing): Uint8Array => {
   const bytes = new Uint8Array(headerBytes + payload.length)
-  bytes[0] = kinds.indexOf(kind)
-  bytes[1] = slot >>> 24
-  bytes[2] = slot >>> 16
-  bytes[3] = slot >>> 8
-  bytes[4] = slot
+  bytes.set(head(kind, slot))
   bytes.set(payload, headerBytes)
   return bytes
 }
@@ -42,19 +48,28 @@ export const decode = (bytes: Uint8Array): RequestRecord | undefined => {
   const kind = kinds[bytes[0]!]
   if (bytes.length < headerBytes || kind === undefined) return undefined
   const slot = ((bytes[1]! << 24) | (bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!) >>> 0
-  return { kind, slot, payload: bytes.subarray(headerBytes) }
+  return {
+    kind,
+    slot,
+    payload: new Uint8Array(bytes.buffer, bytes.byteOffset + headerBytes, bytes.length - headerBytes)
+  }
 }
 
-const kinds: ReadonlyArray<RequestRecord["kind"]> = [
-  "Request",
-  "Cancel",
-  "Success",
-  "Failure",
-  "Died",
-  "Interrupted",
-  "Invalid"
-]
+const codes: Record<RequestRecord["kind"], number> = {
+  Request: 0,
+  Cancel: 1,
+  Success: 2,
+  Failure: 3,
+  Died: 4,
+  Interrupted: 5,
+  Invalid: 6
+}
+
+const kinds = Object.keys(codes) as ReadonlyArray<RequestRecord["kind"]>
 
 const headerBytes = 5
 
-const nothing = new Uint8Array(0)
+const header = new Uint8Array(headerBytes)
+
+/** No payload. */
+export const nothing = new Uint8Array(0)
