@@ -15,6 +15,7 @@ import {
 } from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
 import { type Budget, type Limits, sizeOf } from "./backlogLimits.ts"
+import { Deliveries } from "./deliveries.ts"
 
 type Resume = (effect: Effect.Effect<void, ConnectionError>) => void
 
@@ -26,14 +27,6 @@ interface Sending {
   readonly isDelivery: boolean
   /** Called when all of it was accepted. */
   readonly accepted: (() => void) | undefined
-  readonly resume: Resume
-}
-
-/** A `deliver` or `flush` that waits until so many records have been taken; ascending by `until`. */
-interface Waiting {
-  readonly until: number
-  /** It stands for the one message that ends there, and fails if that is declined. */
-  readonly isDelivery: boolean
   readonly resume: Resume
 }
 
@@ -63,7 +56,7 @@ export class Outbox {
   private takenBefore = 0
   private acceptedCount = 0
   private sending: Array<Sending> = []
-  private waiting: Array<Waiting> = []
+  private readonly deliveries = new Deliveries()
   private readonly retry = () => this.admit()
 
   constructor(options: Options) {
@@ -152,7 +145,7 @@ export class Outbox {
       }
       this.sending.shift()
       accepted?.()
-      if (isDelivery) this.waiting.push({ until: this.acceptedCount, isDelivery, resume })
+      if (isDelivery) this.deliveries.add({ until: this.acceptedCount, isDelivery, resume })
       else resume(Effect.void)
     }
     if (isAccepted) this.options.accepted()
@@ -195,8 +188,8 @@ export class Outbox {
       const until = this.acceptedCount
       if (this.takenCount >= until) return resume(Effect.void)
       if (this.failed !== undefined) return resume(Effect.fail(this.failed))
-      this.waiting.push({ until, isDelivery: false, resume })
-      return Effect.sync(() => this.forget(resume))
+      this.deliveries.add({ until, isDelivery: false, resume })
+      return Effect.sync(() => this.deliveries.forget(resume))
     })
   }
 
@@ -215,10 +208,7 @@ export class Outbox {
 
   /** More was taken: whoever waited for that goes on, and there is room. */
   taken(): void {
-    const taken = this.takenCount
-    let done = 0
-    while (done < this.waiting.length && this.waiting[done]!.until <= taken) done++
-    for (const { resume } of this.waiting.splice(0, done)) resume(Effect.void)
+    this.deliveries.taken(this.takenCount)
     this.admit()
   }
 
@@ -226,10 +216,8 @@ export class Outbox {
   fail(error: ConnectionError): void {
     this.failed = error
     this.refuse(error)
-    const taken = this.takenCount
-    const waiting = this.waiting
-    this.waiting = []
-    for (const { resume, until } of waiting) resume(taken >= until ? Effect.void : Effect.fail(error))
+    this.deliveries.taken(this.takenCount)
+    this.deliveries.failAll(error)
   }
 
   /** All that was sent is taken: what was not sent goes first with another peer, and whoever waits goes on waiting. */
@@ -254,8 +242,7 @@ export class Outbox {
   restart(channel: Channel.Channel, point: LossPoint, error: ConnectionError, first: ReadonlyArray<Uint8Array>): void {
     const { ended } = this.channel.send
     const since = this.channel.send.outstanding().notSent.slice(point.notSent)
-    const lost = this.waiting.filter(({ isDelivery, until }) => !isDelivery || until <= point.accepted)
-    this.waiting = this.waiting.filter((waiting) => !lost.includes(waiting))
+    const tellLost = this.deliveries.lose(point.accepted)
     this.takenBefore = point.accepted - first.length
     this.acceptedCount = point.accepted
     this.channel = channel
@@ -265,7 +252,7 @@ export class Outbox {
       channel.send.acceptEnd()
       this.acceptedCount++
     }
-    for (const { resume } of lost) resume(Effect.fail(error))
+    tellLost(error)
     this.admit()
   }
 
@@ -310,7 +297,7 @@ export class Outbox {
       this.sending.push(sending)
       this.admit()
       return Effect.sync(() => {
-        this.forget(resume)
+        this.deliveries.forget(resume)
         this.sending = this.sending.filter((other) => other !== sending)
         this.admit() // those behind it may be smaller
       })
@@ -401,15 +388,7 @@ export class Outbox {
   }
 
   private failDelivery(ordinal: number, error: ConnectionError): void {
-    const until = this.takenBefore + ordinal + 1
-    const found = this.waiting.find((waiting) => waiting.isDelivery && waiting.until === until)
-    if (found === undefined) return
-    this.waiting = this.waiting.filter((other) => other !== found)
-    found.resume(Effect.fail(error))
-  }
-
-  private forget(resume: Resume): void {
-    this.waiting = this.waiting.filter((other) => other.resume !== resume)
+    this.deliveries.fail(this.takenBefore + ordinal + 1, error)
   }
 }
 
