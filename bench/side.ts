@@ -56,6 +56,7 @@ const perform = async (order: Order) => {
       const processorNanos = nanosSince(before, asker.times.length)
       asker.isOver = true
       await asking
+      if (asker.check.mistake !== undefined) throw asker.check.mistake
       tell({ _tag: "Measured", value, latencies: latenciesOf(asker.times), processorNanos })
     }
   }
@@ -77,6 +78,7 @@ const verify = async (check: Check, sent: number) => {
   const deadline = performance.now() + 30_000
   while (check.count < sent && performance.now() < deadline) await sleep(2)
   await sleep(10)
+  if (check.mistake !== undefined) throw check.mistake
   if (check.count !== sent) throw new Error(`${sent} messages were sent, ${check.count} arrived`)
   tell({ _tag: "Verified", count: sent })
 }

@@ -45,6 +45,8 @@ export class Source {
 export class Check {
   count = 0
   readonly size: number
+  /** The first mistake, in case that whoever called swallows what is thrown. */
+  mistake: Error | undefined
   private readonly pattern: Uint8Array
 
   constructor(size: number) {
@@ -62,9 +64,9 @@ export class Check {
       bytes[size - 1] !== (count & 0xff) ||
       ((count & 4095) === 0 && !this.isWhole(bytes))
     ) {
-      throw new Error(
-        `message ${count} is wrong: ${bytes.length} bytes, the first are ${bytes.subarray(0, 8).join(" ")}`
-      )
+      const first = bytes.subarray(0, 8).join(" ")
+      this.mistake ??= new Error(`message ${count} is wrong: ${bytes.length} bytes, the first are ${first}`)
+      throw this.mistake
     }
   }
 
@@ -87,8 +89,8 @@ export class Asker {
   /** Round trips in milliseconds, of those that were measured. */
   times: Array<number> = []
   isMeasuring = false
+  readonly check: Check
   private readonly source: Source
-  private readonly check: Check
   private readonly askedAt: Float64Array
 
   constructor(size: number, outstanding: number) {
