@@ -59,17 +59,17 @@ const exchanges = (
     }))
   )
 
-const everybody = [...own, ...peers]
-const answering = everybody.filter(
-  (name) => !["holdfast-owned", "holdfast-messages", "holdfast-handle", "holdfast-schema"].includes(name)
-)
+/** Who answers as another one does. */
+const streamingOnly = ["holdfast-owned", "holdfast-messages", "holdfast-handle", "holdfast-schema", "effect-rpc-arrays"]
+const answering = (contestants: ReadonlyArray<string>) => contestants.filter((name) => !streamingOnly.includes(name))
 
 export const cases: ReadonlyArray<Case> = [
-  ...streams(everybody.filter((name) => name !== "holdfast-requests")),
+  ...streams([...own.filter((name) => name !== "holdfast-requests"), ...peers]),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 50),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 200),
-  ...exchanges("ping", 1, answering, sizes),
-  ...exchanges("requests", 64, answering, [64]),
+  ...exchanges("ping", 1, answering(own), sizes),
+  ...exchanges("ping", 1, answering(peers), [64]),
+  ...exchanges("requests", 64, answering([...own, ...peers]), [64]),
   ...channelCases,
   ...resumeCases,
   ...crowdCases,

@@ -18,7 +18,17 @@ const madeHere = {
 } satisfies Record<string, Load>
 
 /** Their packages are installed apart, so they are loaded when they are asked for. */
-const madeElsewhere = {} satisfies Record<string, Load>
+const madeElsewhere = {
+  ws: async () => (await import("./contestants/ws.ts")).ws,
+  "ws-corked": async () => (await import("./contestants/ws.ts")).corked,
+  "socket.io": async () => (await import("./contestants/socketIo.ts")).events,
+  "socket.io-acks": async () => (await import("./contestants/socketIo.ts")).acknowledgements,
+  grpc: async () => (await import("./contestants/grpc.ts")).contestant,
+  "effect-rpc": async () => (await import("./contestants/effectRpc.ts")).messages,
+  "effect-rpc-arrays": async () => (await import("./contestants/effectRpc.ts")).arrays,
+  "mqtt-qos1": async () => (await import("./contestants/mqtt.ts")).contestant,
+  rsocket: async () => (await import("./contestants/rsocket.ts")).contestant
+} satisfies Record<string, Load>
 
 /** Who only takes part in cases of its own. */
 const withChannels = Object.fromEntries(
@@ -36,3 +46,6 @@ export const peers = Object.keys(madeElsewhere)
 
 /** The yardstick: what the others' ratios are ratios to. */
 export const handWritten = "session"
+
+/** What the peers' ratios are ratios to. */
+export const holdfast = "holdfast-arrays"

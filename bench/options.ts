@@ -16,7 +16,7 @@ export interface Options {
 
 export class UsageError extends Error {}
 
-export const help = `Measures Holdfast against code written by hand on bare sockets.
+export const help = `Measures Holdfast beside code written by hand on bare sockets, and beside other libraries.
 
   npm run bench -- [--only PATTERN] [--rounds N] [--seconds N] [--json] [--write] [--list] [--smoke]
 
@@ -26,7 +26,7 @@ export const help = `Measures Holdfast against code written by hand on bare sock
   --json          print one object per line for each case, and nothing else
   --write         put the tables into docs/performance.md
   --list          print the names of the cases
-  --smoke         one short round of what is made by hand or with Holdfast, with few sessions: only whether it works
+  --smoke         one short round of most cases, with few sessions: only whether they work
   --help          print this
 
 Each measurement has two processes of its own. Every message is checked for its number, size and content, and all that

@@ -2,8 +2,15 @@
  * What the rounds of a case come to: medians, and ratios to other cases of the same run.
  */
 import type { Case } from "./cases.ts"
-import { handWritten } from "./contestants.ts"
+import { handWritten, holdfast, peers } from "./contestants.ts"
 import type { Sample } from "./round.ts"
+
+/** What the rounds of a case gave. */
+export interface Rounds {
+  readonly samples: Array<Sample>
+  /** Why there was none, round by round. */
+  readonly failures: Array<string>
+}
 
 export interface Outcome {
   readonly case: string
@@ -14,9 +21,12 @@ export interface Outcome {
   readonly count?: number
   readonly unit: string
   readonly rounds: number
+  /** Where every round failed this, too, is not a number, and the ratios are missing. */
   readonly median: number
   readonly lowest: number
   readonly highest: number
+  /** Why rounds failed. */
+  readonly failures?: ReadonlyArray<string>
   /** Round trips in microseconds: medians over the rounds. */
   readonly p50?: number
   readonly p99?: number
@@ -25,6 +35,8 @@ export interface Outcome {
   readonly receiveNanos?: number
   /** To the session written by hand: of the same kind, size and heap. */
   readonly ratioToHandWritten?: number
+  /** Of a peer: to Holdfast by arrays. */
+  readonly ratioToHoldfast?: number
   /** To bare `node:net`, where that is what counts. */
   readonly ratioToBare?: number
   /** To the same case with one channel or session. */
@@ -41,8 +53,13 @@ export interface Outcome {
 /** What is compared to bare sockets: it has nothing to do with messages. */
 const bareKinds = ["idle", "heartbeats"]
 
-export const outcomesOf = (samples: ReadonlyMap<Case, ReadonlyArray<Sample>>): ReadonlyArray<Outcome> => {
-  const measured = [...samples].filter(([, rounds]) => rounds.length > 0).map(([one, rounds]) => medians(one, rounds))
+export const outcomesOf = (cases: ReadonlyMap<Case, Rounds>): ReadonlyArray<Outcome> => {
+  const measured = [...cases]
+    .filter(([, { failures, samples }]) => samples.length + failures.length > 0)
+    .map(([one, { failures, samples }]) => ({
+      ...medians(one, samples),
+      ...(failures.length === 0 ? {} : { failures })
+    }))
   const find = (outcome: Outcome, other: Partial<Outcome>) => {
     const { contestant, count, heapMegabytes, kind, size } = { ...outcome, ...other }
     return measured.find(
@@ -59,11 +76,13 @@ export const outcomesOf = (samples: ReadonlyMap<Case, ReadonlyArray<Sample>>): R
     const yardstick = find(outcome, { contestant: handWritten })
     const bare = kind === "ping" ? find(outcome, { contestant: "net", heapMegabytes: 0 }) : undefined
     const isBare = bareKinds.includes(kind)
+    const ours = peers.includes(outcome.contestant) ? find(outcome, { contestant: holdfast }) : undefined
     const one = count === undefined ? undefined : find(outcome, { count: 1 })
     const light = heapMegabytes === 0 ? undefined : find(outcome, { heapMegabytes: 0 })
     return {
       ...outcome,
       ...ratio("ratioToHandWritten", outcome.median, yardstick?.median),
+      ...ratio("ratioToHoldfast", outcome.median, ours?.median),
       ...ratio("ratioToBare", outcome.median, isBare ? find(outcome, { contestant: "net" })?.median : undefined),
       ...ratio("ratioToOne", outcome.median, one?.median),
       ...ratio("ratioToNoHeap", outcome.median, light?.median),
@@ -75,13 +94,15 @@ export const outcomesOf = (samples: ReadonlyMap<Case, ReadonlyArray<Sample>>): R
 
 /** One line for people. */
 export const summary = (outcome: Outcome): string => {
-  const { figures, median, p50, p99, receiveNanos, sendNanos, unit } = outcome
+  const { failures, figures, median, p50, p99, ratioToHoldfast, receiveNanos, sendNanos, unit } = outcome
   const { ratioToBare, ratioToHandWritten, ratioToNoHeap, ratioToOne } = outcome
   const nanos = [sendNanos, receiveNanos].filter((nanos) => nanos !== undefined)
   const parts = [
     outcome.case.padEnd(36),
-    `${figure(median)} ${unit}`.padEnd(24),
+    outcome.rounds === 0 ? "" : `${figure(median)} ${unit}`.padEnd(24),
+    failures === undefined ? "" : `${failures.length} rounds failed`,
     ratioToHandWritten === undefined ? "" : `${ratioToHandWritten.toFixed(2)} of hand-written`,
+    ratioToHoldfast === undefined ? "" : `${ratioToHoldfast.toFixed(3)} of Holdfast`,
     ratioToBare === undefined ? "" : `${ratioToBare.toFixed(2)} of bare sockets`,
     ratioToOne === undefined ? "" : `${ratioToOne.toFixed(2)} of one`,
     ratioToNoHeap === undefined ? "" : `${ratioToNoHeap.toFixed(2)} of itself without heap`,
@@ -138,12 +159,15 @@ const medianOf = <Key extends "sendNanos" | "receiveNanos">(key: Key, rounds: Re
   return (values.length === 0 ? {} : { [key]: Math.round(median(values)) }) as { readonly [K in Key]?: number }
 }
 
+/** Of nothing it is not a number. */
 const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[sorted.length >> 1]!
+  return sorted[sorted.length >> 1] ?? Number.NaN
 }
 
 const ratio = <Key extends string>(key: Key, value: number | undefined, other: number | undefined) =>
-  (value === undefined || other === undefined ? {} : { [key]: Number((value / other).toFixed(3)) }) as {
+  (Number.isFinite((value ?? Number.NaN) / (other ?? Number.NaN))
+    ? { [key]: Number((value! / other!).toFixed(3)) }
+    : {}) as {
     readonly [K in Key]?: number
   }

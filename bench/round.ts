@@ -83,7 +83,7 @@ const start = () => {
   const report = <Tag extends Report["_tag"]>(tag: Tag) =>
     new Promise<ReportOf<Tag>>((resolve, reject) => {
       const before = look
-      const timer = setTimeout(() => reject(new Error(`no "${tag}" within 60 s`)), 60_000)
+      const timer = setTimeout(() => reject(new Error(`no "${tag}" within 60 s`)), 60_000).unref()
       look = () => {
         before()
         const failed = reports.find(({ _tag }) => _tag === "Failed")

@@ -66,7 +66,7 @@ export const drain = (socket: Net.Socket): Promise<void> =>
   })
 
 /** Sends the first questions, and gives what to do with each answer. */
-export const interview = (asker: Asker, ask: (question: Uint8Array) => void) => {
+export const interview = (asker: Asker, ask: (question: Buffer) => void) => {
   let resolveDone: () => void
   const done = new Promise<void>((resolve) => {
     resolveDone = resolve
