@@ -7,7 +7,7 @@ import type { Core, Extent } from "./Core.ts"
 import { limits } from "./Core.ts"
 import { Party } from "./Party.ts"
 import { authenticate, nonceOf } from "./Secrets.ts"
-import { copy, frozen } from "./Snapshot.ts"
+import { copy, frozen, Shared } from "./Snapshot.ts"
 
 /** What the client must remember to resume. */
 interface Ticket {
@@ -20,7 +20,7 @@ export class Client implements Decoder.Sink {
   readonly life: number
   readonly core: Core
   readonly extent: Extent
-  party: Party
+  party: Shared<Party>
   stage: "idle" | "answer" | "resumed" | "up" = "idle"
   /** How many links were dialled; the last one is the link of the moment. */
   link = 0
@@ -62,7 +62,7 @@ export class Client implements Decoder.Sink {
       definition: "model",
       messageBytesMax: limits.messageBytesMax,
       heartbeatMillisMax: 0,
-      terms: this.party.peer.offer,
+      terms: this.party.seen.peer.offer,
       session: this.ticket?.session ?? new Uint8Array(0),
       epoch: this.epoch,
       nonce: nonceOf("client", this.life, this.link),
@@ -74,12 +74,12 @@ export class Client implements Decoder.Sink {
   receive(bytes: Uint8Array): void {
     const failed = this.decoder!.push(bytes)
     if (failed !== undefined) this.broken ??= `the client accuses the server: ${failed.rule}, ${failed.detail}`
-    if (this.stage === "up") this.party.digest()
+    if (this.stage === "up" && this.party.isOwn) this.party.own.digest()
   }
 
   /** The link is over, whether it is or seems so. */
   giveUp(): void {
-    if (this.stage === "up") this.party.peer.cut()
+    if (this.stage === "up") this.party.own.peer.cut()
     this.stage = "idle"
     this.decoder = undefined
     this.hello = undefined
@@ -87,19 +87,19 @@ export class Client implements Decoder.Sink {
     this.proof = undefined
   }
 
-  /** The writer's turn. */
+  /** The writer's turn. There is nothing to write if nothing was done with the party. */
   write(): void {
-    if (this.stage === "up") this.out.push(...this.party.write())
+    if (this.stage === "up" && this.party.isOwn) this.out.push(...this.party.own.write())
   }
 
   data(channel: number, offset: number, bytes: Uint8Array): Violation.Violation | undefined {
     return this.stage === "up"
-      ? this.party.peer.data(channel, offset, bytes)
+      ? this.party.own.peer.data(channel, offset, bytes)
       : Violation.violation("frame-order", "Data during the handshake")
   }
 
   control(frame: Frame.Control): Violation.Violation | undefined {
-    if (this.stage === "up") return this.party.peer.control(frame)
+    if (this.stage === "up") return this.party.own.peer.control(frame)
     if (frame._tag === "Refused") return this.refused(frame)
     if (this.stage === "resumed") return this.resumed(frame)
     if (this.ticket === undefined) return this.welcomed(frame)
@@ -108,7 +108,7 @@ export class Client implements Decoder.Sink {
 
   private welcomed(frame: Frame.Control): Violation.Violation | undefined {
     if (frame._tag !== "Welcome") return Violation.violation("frame-order", `${frame._tag} instead of Welcome`)
-    const failed = this.party.peer.begin(frame.terms)
+    const failed = this.party.own.peer.begin(frame.terms)
     this.ticket = frozen({ session: frame.session.slice(), secret: frame.secret.slice() })
     this.up()
     return failed
@@ -117,7 +117,7 @@ export class Client implements Decoder.Sink {
   private challenged(frame: Frame.Control): Violation.Violation | undefined {
     if (frame._tag !== "Challenge") return Violation.violation("frame-order", `${frame._tag} instead of Challenge`)
     this.challenge = frozen(frame)
-    const positions = settled(this.party.peer.positions())
+    const positions = settled(this.party.own.peer.positions())
     const mac = authenticate(this.ticket!.secret, Handshake.proofTranscript(this.hello!, this.challenge, positions))
     this.proof = frozen<Handshake.Proof>({ _tag: "Proof", positions, mac })
     this.stage = "resumed"
@@ -132,8 +132,8 @@ export class Client implements Decoder.Sink {
       Handshake.resumedTranscript(this.hello!, this.challenge!, this.proof!)
     )
     if (Buffer.compare(mac, frame.mac) !== 0) return Violation.violation("mac", "the server does not know the secret")
-    const failed = this.party.peer.resume(this.challenge!.positions)
-    this.party.digest()
+    const failed = this.party.own.peer.resume(this.challenge!.positions)
+    this.party.own.digest()
     this.up()
     return failed
   }
@@ -145,7 +145,7 @@ export class Client implements Decoder.Sink {
     this.hello = undefined
     this.challenge = undefined
     this.proof = undefined
-    this.party.peer.announce()
+    this.party.own.peer.announce()
   }
 
   /** The server has lost the session: another one begins, with what the application sends again. */
@@ -155,22 +155,23 @@ export class Client implements Decoder.Sink {
       this.broken ??= `the client is refused its own session: ${code}, epoch ${epoch}`
       return
     }
-    const earlier = this.party
+    const earlier = this.party.own
     const { adopted, arrived, kept, sentCount, taken } = earlier.main
     this.lost += kept.fateUnknown
     this.party = this.newParty()
-    const { main } = this.party
+    const party = this.party.own
+    const { main } = party
     main.adopted = adopted + arrived.slice(taken.length)
     main.sentCount = sentCount
-    this.party.openedCount = earlier.openedCount
-    this.party.peer.receive.adopt(earlier.peer.receive)
+    party.openedCount = earlier.openedCount
+    party.peer.receive.adopt(earlier.peer.receive)
     for (const message of this.core.client.sendAgain(earlier.peer.send.outstanding())) main.accept(message)
     if (earlier.peer.send.ended) main.end()
     this.ticket = undefined
   }
 
-  private newParty(): Party {
-    return new Party(this.core, "client", this.extent)
+  private newParty(): Shared<Party> {
+    return new Shared(new Party(this.core, "client", this.extent))
   }
 }
 

@@ -49,7 +49,7 @@ class Explorer {
   depth = 0
   standoffs = 0
   private readonly world: World
-  private readonly table = new Table()
+  private readonly table = new Table(width)
   /** How each state was reached first. */
   private readonly parents = new Numbers(Int32Array)
   private readonly choices = new Numbers(Uint8Array)

@@ -1,7 +1,8 @@
 /**
  * States of one part of the world, each met by the real code once and known by its number from then on.
  */
-import { copy, spell } from "./Snapshot.ts"
+import { copy } from "./Snapshot.ts"
+import { type SharedParts, spell } from "./Spelling.ts"
 
 /** All states of a part that were met, what can be seen of each, and the steps that were made from them. */
 export class Parts<Part extends object, View, Step> {
@@ -9,6 +10,7 @@ export class Parts<Part extends object, View, Step> {
   private readonly states: Array<Part> = []
   private readonly numbers = new Map<string, number>()
   private readonly steps: Array<Map<number, Step>> = []
+  private readonly shared: SharedParts = new Map()
   private readonly view: (part: Part) => View
 
   constructor(view: (part: Part) => View) {
@@ -17,7 +19,7 @@ export class Parts<Part extends object, View, Step> {
 
   /** The number of a state, which must not be changed afterwards. */
   number(part: Part): number {
-    const spelling = spell(part)
+    const spelling = spell(part, this.shared)
     let number = this.numbers.get(spelling)
     if (number === undefined) {
       number = this.states.length

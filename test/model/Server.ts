@@ -7,13 +7,13 @@ import { type Core, type Extent, limits } from "./Core.ts"
 import { settled } from "./Client.ts"
 import { Party } from "./Party.ts"
 import { authenticate, nonceOf, secretOf, sessionOf } from "./Secrets.ts"
-import { frozen } from "./Snapshot.ts"
+import { frozen, Shared } from "./Snapshot.ts"
 
 /** One session of a server: `Member` in `registry.ts`. */
 export interface Member {
   readonly session: Uint8Array
   readonly secret: Uint8Array
-  readonly party: Party
+  readonly party: Shared<Party>
   epoch: number
   /** The link that carries it, 0 if there is none. */
   attached: number
@@ -59,8 +59,9 @@ export class Server {
     const failed = end.decoder.push(bytes)
     if (failed !== undefined) this.broken ??= `the server accuses the client: ${failed.rule}, ${failed.detail}`
     if (end.stage !== "open") return
-    this.member!.party.digest()
-    this.member!.isStarted = true
+    const member = this.member!
+    if (member.party.isOwn) member.party.own.digest()
+    member.isStarted = true
   }
 
   /** A link is over for this side. */
@@ -68,7 +69,7 @@ export class Server {
     this.ends = this.ends.filter((end) => end.link !== link)
     if (this.member?.attached !== link) return
     this.member.attached = 0
-    this.member.party.peer.cut()
+    this.member.party.own.peer.cut()
   }
 
   /** The answer of the handshake is written: the link begins to carry its session. */
@@ -78,7 +79,7 @@ export class Server {
     if (!this.core.server.mayAttach(end.epoch, member)) return this.close(end)
     end.stage = "open"
     member.attached = link
-    member.party.peer.announce()
+    member.party.own.peer.announce()
   }
 
   /** Nobody will name the session again. */
@@ -91,16 +92,17 @@ export class Server {
   /** Another process, of which the applications know nothing. */
   restart(): void {
     this.life++
-    this.takenEver = this.member?.party.takenEver ?? this.takenEver
+    this.takenEver = this.member?.party.seen.takenEver ?? this.takenEver
     this.member = undefined
     this.ends = []
   }
 
-  /** The writer's turn. */
+  /** The writer's turn. There is nothing to write if nothing was done with the party. */
   write(): void {
     if (this.member === undefined || this.member.attached === 0) return
     const { attached: link, party } = this.member
-    for (const frame of party.write()) this.out.push({ link, frame })
+    if (!party.isOwn) return
+    for (const frame of party.own.write()) this.out.push({ link, frame })
   }
 
   say(end: End, frame: Frame.Control): void {
@@ -111,7 +113,7 @@ export class Server {
     const session = sessionOf(this.life, hello)
     const party = new Party(this.core, "server", this.extent, this.takenEver)
     const secret = secretOf(session)
-    this.member = { session, secret, party, epoch: hello.epoch, attached: 0, isStarted: false }
+    this.member = { session, secret, party: new Shared(party), epoch: hello.epoch, attached: 0, isStarted: false }
     party.peer.begin(hello.terms)
     const terms = party.peer.offer
     this.say(end, { _tag: "Welcome", version: 1, heartbeatMillisMax: 0, terms, session, secret })
@@ -127,7 +129,7 @@ export class Server {
       version: 1,
       heartbeatMillisMax: 0,
       nonce: nonceOf("server", this.life, end.link),
-      positions: settled(member.party.peer.positions())
+      positions: settled(member.party.own.peer.positions())
     })
     end.stage = "proof"
     this.say(end, end.challenge)
@@ -146,10 +148,11 @@ export class Server {
     member.epoch = hello.epoch
     this.evict(member)
     member.attached = 0
-    member.party.peer.cut()
-    const failed = member.party.peer.resume(proof.positions)
+    const party = member.party.own
+    party.peer.cut()
+    const failed = party.peer.resume(proof.positions)
     if (failed !== undefined) return failed
-    member.party.digest()
+    party.digest()
     const mac = authenticate(member.secret, Handshake.resumedTranscript(hello, challenge, proof))
     this.say(end, { _tag: "Resumed", mac })
     end.opening(hello.epoch)
@@ -205,12 +208,12 @@ export class End implements Decoder.Sink {
 
   data(channel: number, offset: number, bytes: Uint8Array): Violation.Violation | undefined {
     return this.stage === "open"
-      ? this.server.member!.party.peer.data(channel, offset, bytes)
+      ? this.server.member!.party.own.peer.data(channel, offset, bytes)
       : Violation.violation("frame-order", "Data during the handshake")
   }
 
   control(frame: Frame.Control): Violation.Violation | undefined {
-    if (this.stage === "open") return this.server.member!.party.peer.control(frame)
+    if (this.stage === "open") return this.server.member!.party.own.peer.control(frame)
     if (this.stage === "proof") {
       return frame._tag === "Proof"
         ? this.server.resume(this, frame)

@@ -5,8 +5,10 @@
 import { Client } from "./Client.ts"
 import type { Core, Extent } from "./Core.ts"
 import { Parts } from "./Parts.ts"
+import type { Party } from "./Party.ts"
 import { type PartyView, view } from "./Promises.ts"
 import { Server } from "./Server.ts"
+import type { Shared } from "./Snapshot.ts"
 import type { Wires } from "./Wire.ts"
 
 /** What can be seen of the client. */
@@ -16,6 +18,8 @@ export interface ClientView {
   readonly epoch: number
   readonly session: string | undefined
   readonly party: PartyView
+  /** Equal for parties that are alike. */
+  readonly partyNumber: number
 }
 
 /** What can be seen of the server. */
@@ -26,6 +30,7 @@ export interface ServerView {
   readonly opening: ReadonlyArray<number>
   readonly isStarted: boolean
   readonly party: PartyView | undefined
+  readonly partyNumber: number
 }
 
 /** What came of a step: the side's next state, and what it said. */
@@ -44,12 +49,16 @@ export interface SaidOn {
 }
 
 export class Sides {
-  readonly clients = new Parts<Client, ClientView, Step<number>>(viewClient)
-  readonly servers = new Parts<Server, ServerView, Step<SaidOn>>(viewServer)
+  readonly clients: Parts<Client, ClientView, Step<number>>
+  readonly servers: Parts<Server, ServerView, Step<SaidOn>>
   private readonly wires: Wires
 
   constructor(wires: Wires) {
     this.wires = wires
+    const viewOfClient = once<Party, PartyView>(view)
+    this.clients = new Parts((client) => viewClient(client, viewOfClient(client.party)))
+    const viewOfServer = once<Party, PartyView>(view)
+    this.servers = new Parts((server) => viewServer(server, server.member && viewOfServer(server.member.party)))
   }
 
   /** A client and a server that have done nothing. */
@@ -66,7 +75,7 @@ export class Sides {
       act(client)
       client.write()
       const { out } = client
-      const broken = client.broken ?? client.party.broken
+      const broken = client.broken ?? client.party.seen.broken
       client.out = []
       const said = out.length === 0 ? nothing : out.map((frame) => this.wires.frame(frame))
       return { next: this.clients.number(client), said, closed: nothing, broken }
@@ -79,7 +88,7 @@ export class Sides {
       act(server)
       server.write()
       const { closed, out } = server
-      const broken = server.broken ?? server.member?.party.broken
+      const broken = server.broken ?? server.member?.party.seen.broken
       server.out = []
       server.closed = []
       const said = out.length === 0 ? nothing : out.map(({ frame, link }) => ({ link, frame: this.wires.frame(frame) }))
@@ -90,18 +99,26 @@ export class Sides {
 
 const nothing: ReadonlyArray<never> = []
 
-const viewClient = ({ epoch, link, party, stage, ticket }: Client): ClientView => ({
+/** Looks at each part once that many states share. */
+const once = <Part extends object, View>(view: (part: Part) => View): ((shared: Shared<Part>) => View) => {
+  const views: Array<View> = []
+  return ({ number, seen }) => (views[number] ??= view(seen))
+}
+
+const viewClient = ({ epoch, link, party: { number }, stage, ticket }: Client, party: PartyView): ClientView => ({
   stage,
   link,
   epoch,
   session: ticket?.session.join(),
-  party: view(party)
+  party,
+  partyNumber: number
 })
 
-const viewServer = ({ ends, member }: Server): ServerView => ({
+const viewServer = ({ ends, member }: Server, party: PartyView | undefined): ServerView => ({
   session: member?.session.join(),
   attached: member?.attached ?? 0,
   opening: ends.filter(({ stage }) => stage === "opening").map(({ link }) => link),
   isStarted: member?.isStarted ?? false,
-  party: member === undefined ? undefined : view(member.party)
+  party,
+  partyNumber: member?.party.number ?? -1
 })

@@ -1,7 +1,6 @@
 /**
  * Millions of states and the steps between them, outside of the heap.
  */
-import { width } from "./World.ts"
 
 /** A list of numbers that grows, outside of the heap. */
 export class Numbers {
@@ -36,16 +35,23 @@ export class Numbers {
   }
 }
 
-/** All states that were met, each once. */
+/** Lists of so many numbers each, every one once. */
 export class Table {
   size = 0
-  private vectors = new Int32Array(width * 1024)
+  private readonly width: number
+  private vectors: Int32Array
   private slots = new Int32Array(4096).fill(-1)
 
-  /** The number of a state; it is new if it is the size before. */
+  constructor(width: number) {
+    this.width = width
+    this.vectors = new Int32Array(width * 1024)
+  }
+
+  /** The number of a list; it is new if it is the size before. */
   add(state: Int32Array): number {
+    const { width } = this
     const mask = this.slots.length - 1
-    let slot = hash(state, 0) & mask
+    let slot = hash(state, 0, width) & mask
     for (let found = this.slots[slot]!; found >= 0; found = this.slots[slot]!) {
       if (this.isAt(found, state)) return found
       slot = (slot + 1) & mask
@@ -62,22 +68,25 @@ export class Table {
   }
 
   read(number: number, into: Int32Array): Int32Array {
+    const { width } = this
     const from = number * width
     for (let i = 0; i < width; i++) into[i] = this.vectors[from + i]!
     return into
   }
 
   private isAt(number: number, state: Int32Array): boolean {
+    const { width } = this
     const from = number * width
     for (let i = 0; i < width; i++) if (this.vectors[from + i] !== state[i]) return false
     return true
   }
 
   private rehash(): void {
+    const { width } = this
     const slots = new Int32Array(this.slots.length * 2).fill(-1)
     const mask = slots.length - 1
     for (let number = 0; number < this.size; number++) {
-      let slot = hash(this.vectors, number * width) & mask
+      let slot = hash(this.vectors, number * width, width) & mask
       while (slots[slot]! >= 0) slot = (slot + 1) & mask
       slots[slot] = number
     }
@@ -85,7 +94,7 @@ export class Table {
   }
 }
 
-const hash = (numbers: Int32Array, from: number): number => {
+const hash = (numbers: Int32Array, from: number, width: number): number => {
   let hash = 0x9e3779b9
   for (let i = from; i < from + width; i++) {
     hash = Math.imul(hash ^ numbers[i]!, 0x85ebca6b)

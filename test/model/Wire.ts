@@ -35,6 +35,8 @@ interface Queue {
   readonly from: number
   /** What can be delivered next, and the queue after that. */
   readonly deliveries: { [fineness in Fineness]?: Delivery }
+  /** The queue with one more frame behind it, for each frame that was appended. */
+  readonly longer: Map<number, number>
 }
 
 /** The next piece of a queue, and the queue without it. */
@@ -48,16 +50,15 @@ export class Wires {
   private readonly frames: Array<Uint8Array> = []
   private readonly pieces: Array<Piece> = []
   private readonly queues: Array<Queue> = [
-    { frames: [], from: 0, deliveries: {} },
-    { frames: [], from: 0, deliveries: {} }
+    { frames: [], from: 0, deliveries: {}, longer: new Map() },
+    { frames: [], from: 0, deliveries: {}, longer: new Map() }
   ]
   private readonly numbers = new Map<string, number>([["q0:", empty]])
-  private readonly joined = new Map<string, number>()
   private readonly ends = new Map<number, ReadonlyArray<number | undefined>>()
 
   /** The number of a frame. */
   frame(bytes: Uint8Array): number {
-    return this.number(`f${Buffer.from(bytes).toString("latin1")}`, () => this.frames.push(bytes.slice()) - 1)
+    return this.number(`f${Buffer.from(bytes).toString("latin1")}`, () => this.frames.push(new Uint8Array(bytes)) - 1)
   }
 
   frameOf(number: number): Uint8Array {
@@ -74,17 +75,16 @@ export class Wires {
     return frame.slice(from, to)
   }
 
-  /** The queue with these frames behind it. */
-  append(queue: number, frames: ReadonlyArray<number>): number {
-    if (frames.length === 0 || queue === gone) return queue
-    const key = `${queue}+${frames.join(",")}`
-    let joined = this.joined.get(key)
-    if (joined === undefined) {
-      const { frames: before, from } = this.queues[queue]!
-      joined = this.queue(before.concat(frames), from)
-      this.joined.set(key, joined)
+  /** The queue with this frame behind it. */
+  append(queue: number, frame: number): number {
+    if (queue === gone) return queue
+    const { frames, from, longer } = this.queues[queue]!
+    let number = longer.get(frame)
+    if (number === undefined) {
+      number = this.queue([...frames, frame], from)
+      longer.set(frame, number)
     }
-    return joined
+    return number
   }
 
   /** The next delivery from a queue that is not empty. */
@@ -123,7 +123,10 @@ export class Wires {
   }
 
   private queue(frames: ReadonlyArray<number>, from: number): number {
-    return this.number(`q${from}:${frames.join(",")}`, () => this.queues.push({ frames, from, deliveries: {} }) - 1)
+    return this.number(
+      `q${from}:${frames.join(",")}`,
+      () => this.queues.push({ frames, from, deliveries: {}, longer: new Map() }) - 1
+    )
   }
 
   private number(key: string, make: () => number): number {

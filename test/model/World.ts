@@ -18,6 +18,7 @@ import type { Core, Extent } from "./Core.ts"
 import { brokenPromise, unfinished } from "./Promises.ts"
 import type { Server } from "./Server.ts"
 import { type ClientView, type SaidOn, type ServerView, Sides } from "./Sides.ts"
+import { Table } from "./Table.ts"
 import type { Doing } from "./Uses.ts"
 import { frozen } from "./Snapshot.ts"
 import { empty, gone, OldLinks, Wires } from "./Wire.ts"
@@ -56,6 +57,10 @@ export class World {
   readonly wires = new Wires()
   private readonly sides = new Sides(this.wires)
   private readonly olds = new OldLinks()
+  /** Pairs of a client's party and a server's that were met, and what is wrong with some of them. */
+  private readonly pairs = new Table(2)
+  private readonly pair = new Int32Array(2)
+  private readonly brokenPairs = new Map<number, string>()
   private readonly core: Core
   private readonly extent: Extent
 
@@ -96,12 +101,20 @@ export class World {
     return { clients: this.sides.clients.size, servers: this.sides.servers.size }
   }
 
-  /** The promise that is broken in a state. */
+  /** The promise that is broken in a state. Two parties are held against one another once, in however many states they are. */
   broken(state: Int32Array): string | undefined {
     const client = this.client(state)
     const server = this.server(state)
     if (client.session === undefined || client.session !== server.session) return undefined
-    return brokenPromise(client.party, server.party!, this.extent.growthBytes)
+    this.pair[0] = client.partyNumber
+    this.pair[1] = server.partyNumber
+    const met = this.pairs.size
+    const number = this.pairs.add(this.pair)
+    if (number === met) {
+      const why = brokenPromise(client.party, server.party!, this.extent.growthBytes)
+      if (why !== undefined) this.brokenPairs.set(number, why)
+    }
+    return this.brokenPairs.get(number)
   }
 
   /** What is missing in a state in which nothing more happens. */
@@ -128,8 +141,9 @@ export class World {
       if (action === "client dials") this.next[atUp] = empty
       this.actClient(action, key, act, visit)
     }
-    for (const { act: use, doing, key } of party.uses) act(`client ${doing}`, key, (client) => use(client.party))
-    if (stage === "up" && party.hasNews) act("client announces", announcing, (client) => client.party.peer.announce())
+    for (const { act: use, doing, key } of party.uses) act(`client ${doing}`, key, (client) => use(client.party.own))
+    if (stage === "up" && party.hasNews)
+      act("client announces", announcing, (client) => client.party.own.peer.announce())
     if (stage === "idle") act("client dials", dialling, (client) => client.dial())
   }
 
@@ -144,9 +158,9 @@ export class World {
       this.actServer(action, key, act, visit)
     }
     for (const { act: use, doing, key } of party.uses)
-      act(`server ${doing}`, key, (server) => use(server.member!.party))
+      act(`server ${doing}`, key, (server) => use(server.member!.party.own))
     if (attached === 0 || !party.hasNews) return
-    act("server announces", announcing, (server) => server.member!.party.peer.announce())
+    act("server announces", announcing, (server) => server.member!.party.own.peer.announce())
   }
 
   /** The link of the moment delivers, or its client notices that the other end is gone. */
@@ -267,7 +281,7 @@ export class World {
     const { next } = this
     const step = this.sides.clientActs(next[atClient]!, key, act)
     next[atClient] = step.next
-    next[atUp] = this.wires.append(next[atUp]!, step.said)
+    for (const frame of step.said) next[atUp] = this.wires.append(next[atUp]!, frame)
     if (this.client(next).stage === "idle") {
       next[atUp] = gone
       next[atDown] = empty
@@ -284,7 +298,7 @@ export class World {
     const { link: dialled, stage } = this.client(next)
     const present = stage === "idle" ? 0 : dialled
     for (const { frame, link } of step.said) {
-      if (link === present) next[atDown] = this.wires.append(next[atDown]!, [frame])
+      if (link === present) next[atDown] = this.wires.append(next[atDown]!, frame)
     }
     for (const link of step.closed) {
       if (link === present) next[atUp] = gone
