@@ -4,13 +4,15 @@
  *   npm run bench -- --only '^stream' --rounds 5 --json
  */
 import { type Case, cases } from "./cases.ts"
-import { own } from "./contestants.ts"
+import { own, peers } from "./contestants.ts"
 import { help, type Options, parse, UsageError } from "./options.ts"
 import { type Outcome, outcomesOf, type Rounds, summary } from "./outcomes.ts"
 import * as Performance from "./performance.ts"
 import type { Timing } from "./round.ts"
 
 const full: Timing = { warmMillis: 400, measureMillis: 800, crowd: 5000, seconds: 60 }
+/** Peers are many, and less depends on them. */
+const short: Timing = { ...full, measureMillis: 400 }
 const brief: Timing = { warmMillis: 20, measureMillis: 60, crowd: 20, seconds: 0.5 }
 
 /** A case of the smoke test: ours, and small or large; of the peers, large messages one way and small ones both ways. */
@@ -30,7 +32,8 @@ const choose = ({ only, smoke }: Options): ReadonlyArray<Case> => {
 const failuresMax = 2
 
 const measure = async (chosen: ReadonlyArray<Case>, { json, rounds, seconds, smoke, write }: Options) => {
-  const timing = smoke ? brief : { ...full, seconds: seconds ?? full.seconds }
+  const timing = ({ contestant }: Case): Timing =>
+    smoke ? brief : { ...(peers.includes(contestant) ? short : full), seconds: seconds ?? full.seconds }
   const measured = new Map<Case, Rounds>(chosen.map((one) => [one, { samples: [], failures: [] }]))
   const show = (text: string) => {
     if (!json && process.stderr.isTTY) process.stderr.write(`\r${text}\x1b[K`)
@@ -40,7 +43,7 @@ const measure = async (chosen: ReadonlyArray<Case>, { json, rounds, seconds, smo
       if (round > (one.roundsMax ?? Infinity) || failures.length === failuresMax) continue
       show(`round ${round}: ${one.name}`)
       try {
-        samples.push(await one.run(timing))
+        samples.push(await one.run(timing(one)))
       } catch (error) {
         failures.push(error instanceof Error ? error.message : String(error))
         console.error(`${one.name}: ${failures.at(-1)}`)

@@ -21,8 +21,8 @@ export const help = `Measures Holdfast beside code written by hand on bare socke
   npm run bench -- [--only PATTERN] [--rounds N] [--seconds N] [--json] [--write] [--list] [--smoke]
 
   --only PATTERN  a regular expression that the names of the cases must match, for instance '^stream/.*/64$'
-  --rounds N      how often each case is measured, in turns with the others (default: 5)
-  --seconds N     how long the cases with a steady load last (default: 60, for heartbeats 10)
+  --rounds N      how often each case is measured, in turns with the others (default: 3; with thousands of connections once)
+  --seconds N     how long the cases with a steady load last (default: 60, for heartbeats and by hand 10)
   --json          print one object per line for each case, and nothing else
   --write         put the tables into docs/performance.md
   --list          print the names of the cases
@@ -56,7 +56,7 @@ const read = (args: ReadonlyArray<string>) => {
         list: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         only: { type: "string" },
-        rounds: { type: "string", default: "5" },
+        rounds: { type: "string", default: "3" },
         seconds: { type: "string" }
       }
     }).values

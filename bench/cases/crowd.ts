@@ -107,6 +107,7 @@ const each = (
     heapMegabytes: 0,
     isBrief: kind === "heartbeats" || contestant === "holdfast",
     unit,
+    roundsMax: 1,
     run: ({ crowd, seconds }) => run(contestant, crowd, Math.min(10, seconds))
   }))
 
