@@ -11,9 +11,11 @@ import { Check } from "./workload.ts"
 /** All connections that are accepted and not closed, whoever holds them. */
 const sockets = new Set<Socket>()
 let acceptedAt = 0
+let accepted = 0
 subscribe("net.server.socket", (message) => {
   const { socket } = message as { readonly socket: Socket }
   acceptedAt = performance.now()
+  accepted++
   sockets.add(socket)
   socket.on("close", () => sockets.delete(socket))
 })
@@ -56,7 +58,8 @@ const functions = {
     return (system + user) * 1000
   },
 
-  connections: () => sockets.size,
+  /** How many connections are there, and how many were accepted so far. */
+  connections: () => ({ present: sockets.size, accepted }),
 
   /** Messages a second. */
   rate: async ({ measureMillis, warmMillis }: { readonly warmMillis: number; readonly measureMillis: number }) => {

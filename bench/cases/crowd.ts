@@ -64,7 +64,7 @@ const heartbeats = (contestant: string, count: number, seconds: number): Promise
     const [before, at] = [await server.call("processorNanos", undefined), performance.now()]
     await sleep(seconds * 1000)
     const nanos = (await server.call("processorNanos", undefined)) - before
-    if ((await server.call("connections", undefined)) !== count) throw new Error("connections were lost")
+    if ((await server.call("connections", undefined)).present !== count) throw new Error("connections were lost")
     return { value: (nanos / 1e6 / (performance.now() - at)) * 100 }
   })
 
@@ -79,9 +79,11 @@ const storm = (contestant: string, count: number): Promise<Sample> =>
       count: await client.call("sendEach", { size: messageBytes })
     })
     const after = await processor({ client, server })
+    const { accepted } = await server.call("connections", undefined)
     return {
       value: sinceCut,
       figures: {
+        dialsEach: accepted / count - 1,
         clientMicros: (after.client - before.client) / count / 1000,
         serverMicros: (after.server - before.server) / count / 1000
       }

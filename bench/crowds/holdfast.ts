@@ -11,12 +11,11 @@ class Bytes extends Session.Service<Bytes>()("bench/Crowd", { borrow: true }) {}
 
 type BytesSession = Session.Session<Uint8Array, Uint8Array>
 
-const policyOf = (beatMillis: number) => ({
-  policy: {
-    ...(beatMillis === 0 ? {} : { heartbeat: beatMillis }),
-    backlog: { bytesMax: 128 * 1024 * 1024, messagesMax: 1_000_000 }
-  }
-})
+const backlog = { bytesMax: 128 * 1024 * 1024, messagesMax: 1_000_000 }
+const usual = { policy: { backlog } }
+const beating = { policy: { backlog, heartbeat: "1 second" } } as const
+
+const policyOf = (beatMillis: number) => (beatMillis === 0 ? usual : beating)
 
 const serve = ({ beatMillis }: Serving, handler: (session: BytesSession) => Effect.Effect<unknown, unknown>) =>
   ManagedRuntime.make(

@@ -13,7 +13,7 @@
 import { Duration, Effect, Option, Schedule, Schema } from "effect"
 import * as ConnectionError from "./ConnectionError.ts"
 import { given } from "./internal/given.ts"
-import { unroll, type Unrolled } from "./internal/Unroll.ts"
+import { type Unrolled, unroll } from "./internal/Unroll.ts"
 import { type Evidence, type Patience, toSchedule } from "./Patience.ts"
 import * as Presets from "./Presets.ts"
 
@@ -118,27 +118,42 @@ export const defaults: Policy = {
  * whole. To check, every schedule is unrolled once in ideal time: nothing sleeps, but effects inside it run.
  */
 export const make = Effect.fnUntraced(function* (
-  options: Options = {},
+  options: Options = nothing,
   base: Policy = defaults
 ): Effect.fn.Return<Policy, PolicyError> {
+  const known = base === defaults ? checked.get(options) : undefined
+  if (known !== undefined) return known
   const policy: Policy = { ...base, ...given(options), backlog: { ...base.backlog, ...given(options.backlog ?? {}) } }
   const faults = yield* findFaults(policy)
-  if (faults.length === 0) return policy
+  if (faults.length === 0) {
+    if (base === defaults) checked.set(options, policy)
+    return policy
+  }
   return yield* new PolicyError({
     fields: [...new Set(faults.flatMap((fault) => fault.fields))],
     message: faults.map((fault) => fault.sentence).join("; ")
   })
 })
 
+/** Thousands of sessions are made with the same options. */
+const checked = new WeakMap<Options, Policy>()
+const nothing: Options = {}
+
 /**
  * The longest of the first 100 delays of `heartbeat`, which is what a side announces to its peer. Nothing is announced
  * when heartbeats end or are switched off.
  */
-export const heartbeatMax = (policy: Policy): Effect.Effect<Option.Option<Duration.Duration>> =>
-  Effect.map(unroll(heartbeatSchedule(policy.heartbeat), evidenceAt, heartbeatDelaysMax), ({ delays, ends }) => {
+export const heartbeatMax = ({ heartbeat }: Policy): Effect.Effect<Option.Option<Duration.Duration>> => {
+  if (!Schedule.isSchedule(heartbeat)) {
+    return Effect.succeedSome(Duration.fromInputUnsafe(heartbeat)).pipe(
+      Effect.map(Option.filter((delay) => Duration.toMillis(delay) < Infinity))
+    )
+  }
+  return Effect.map(unroll(heartbeat, evidenceAt, heartbeatDelaysMax), ({ delays, ends }) => {
     const longest = Math.max(...delays)
     return ends || longest === Infinity ? Option.none() : Option.some(Duration.millis(longest))
   })
+}
 
 /**
  * The rule of the handshake, given what the peer announces of its heartbeat. Refused is only a `silence` that never
@@ -148,7 +163,7 @@ export const checkPeer = Effect.fnUntraced(function* (
   policy: Policy,
   peerHeartbeatMax: Option.Option<Duration.Duration>
 ): Effect.fn.Return<void, PolicyError> {
-  const { delays, ends } = yield* unroll(toSchedule(policy.silence), evidenceAt, 2)
+  const { delays, ends } = yield* beginning(policy.silence)
   const [only = Infinity] = delays
   if (!ends || delays.length > 1 || only === Infinity) return
   const announced = Option.map(peerHeartbeatMax, Duration.toMillis)
@@ -164,6 +179,18 @@ export const checkPeer = Effect.fnUntraced(function* (
       `write a silence that asks, such as Presets.openVSwitch("${Math.ceil(only / 2)} millis"), or a longer one`
   })
 })
+
+/** The first two delays, found once for each Schedule: a server asks at every handshake. */
+const beginning = (patience: Patience): Effect.Effect<Unrolled> => {
+  if (!Schedule.isSchedule(patience)) return unroll(toSchedule(patience), evidenceAt, 2)
+  const known = beginnings.get(patience)
+  if (known !== undefined) return Effect.succeed(known)
+  return Effect.tap(unroll(patience, evidenceAt, 2), (unrolled) =>
+    Effect.sync(() => void beginnings.set(patience, unrolled))
+  )
+}
+
+const beginnings = new WeakMap<object, Unrolled>()
 
 /** `heartbeat` as a Schedule: a Duration repeats, since heartbeats should not end. */
 export const heartbeatSchedule = (heartbeat: Patience): Schedule.Schedule<unknown, Evidence> =>

@@ -208,9 +208,12 @@ export class Channels {
     this.ready(this.main)
     for (let channel = turns.next; channel !== undefined && bytes < bytesMax; channel = turns.next) {
       const { id, send } = channel
-      const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : channel.deficitBytes)
-      send.feed(wanted)
       const frameBytesMax = this.limits.frameBytesMax - dataHeaderBytesMax
+      send.feed(turns.isAlone ? bytesMax - bytes : channel.deficitBytes)
+      // Of a record that fits into one frame no part is sent alone, or the other side would hold a part for every channel.
+      const { recordBytesLeft } = send
+      const turnBytes = Math.max(channel.deficitBytes, recordBytesLeft <= frameBytesMax ? recordBytesLeft : 0)
+      const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : turnBytes)
       const possible = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
       if (possible > 0) {
         // Only what we cut ourselves: up to a limit of the other side everything goes.

@@ -3,18 +3,26 @@
  * What is in it is always overwritten before it is sent or handed on.
  */
 
-/** The size of the pieces. */
+/** The size of the largest pieces. */
 export const pieceBytes = 131_072
 
-/** How many are kept for later: 16 MiB, whatever was under way before. */
-const sparePiecesMax = 128
+/** Pieces of a quarter, and of a quarter of that, are for whoever keeps little. */
+const sizes: ReadonlyArray<number> = [pieceBytes, pieceBytes / 4, pieceBytes / 16, pieceBytes / 64]
 
-const spare: Array<Uint8Array> = []
+/** How much is kept of each size for later: 16 MiB, whatever was under way before. */
+const spareBytesMax = 16 * 1024 * 1024
 
-/** A piece that nobody else uses. */
-export const take = (): Uint8Array => spare.pop() ?? new Uint8Array(pieceBytes)
+const spare = sizes.map((): Array<Uint8Array> => [])
+
+/** A piece that nobody else uses, with room for so many bytes: of the smallest size that has it. */
+export const take = (bytes = pieceBytes): Uint8Array => {
+  let place = sizes.length - 1
+  while (place > 0 && sizes[place]! < bytes) place--
+  return spare[place]!.pop() ?? new Uint8Array(sizes[place]!)
+}
 
 /** Takes back what nobody reads any more. Memory of another size is left to the collector. */
 export const give = (memory: Uint8Array): void => {
-  if (memory.length === pieceBytes && spare.length < sparePiecesMax) spare.push(memory)
+  const place = sizes.indexOf(memory.length)
+  if (place >= 0 && spare[place]!.length * memory.length < spareBytesMax) spare[place]!.push(memory)
 }

@@ -43,11 +43,11 @@ export class ReceiveWindow {
   /** From here on waiting messages lie there. */
   private lentFrom = 0
   /** Messages that nobody has been handed, and where their records end. */
-  private waiting: Array<Uint8Array> = []
-  private waitingEnds: Array<number> = []
+  private waiting = none
+  private waitingEnds = noEnds
   /** Messages that a consumer has been handed and has not taken. */
-  private handed: Array<Uint8Array> = []
-  private handedEnds: Array<number> = []
+  private handed = none
+  private handedEnds = noEnds
   private handedFrom = 0
   private rejectedEnds: Array<number> = []
   /** Of messages of an earlier session that are not taken; they take up room in this window. */
@@ -150,8 +150,8 @@ export class ReceiveWindow {
     this.handed = this.waiting
     this.handedEnds = this.waitingEnds
     this.handedFrom = 0
-    this.waiting = []
-    this.waitingEnds = []
+    this.waiting = none
+    this.waitingEnds = noEnds
     return this.handed
   }
 
@@ -220,8 +220,8 @@ export class ReceiveWindow {
   }
 
   private nothingHanded(): void {
-    this.handed = []
-    this.handedEnds = []
+    this.handed = none
+    this.handedEnds = noEnds
     this.handedFrom = 0
     this.isLentOut = false
     for (const piece of this.handedPieces) Memory.give(piece)
@@ -265,6 +265,7 @@ export class ReceiveWindow {
 
   /** Messages that lie here whole, as nearly all do. Returns where something else begins. */
   private whole(bytes: Uint8Array, from: number): number {
+    this.list()
     const { messageBytesMax, waiting, waitingEnds } = this
     const { buffer, byteOffset, length } = bytes
     const before = this.received - from
@@ -352,8 +353,16 @@ export class ReceiveWindow {
     return new Uint8Array(Math.min(payloadNeeded, Math.max(length * 2, 4096)))
   }
 
+  /** Lists are as old as what is in them: an old one would keep young messages in memory after it was dropped itself. */
+  private list(): void {
+    if (this.waiting.length > 0) return
+    this.waiting = []
+    this.waitingEnds = []
+  }
+
   private complete(message: Uint8Array): void {
     this.messageCount++
+    this.list()
     this.waiting.push(message)
     this.waitingEnds.push(this.received)
     this.nextRecord()
@@ -375,6 +384,7 @@ export class ReceiveWindow {
 }
 
 const none: Array<Uint8Array> = []
+const noEnds: Array<number> = []
 
 /** All empty messages are one object, or a window full of them would cost a hundred times its bytes. */
 const empty = new Uint8Array(0)

@@ -17,15 +17,14 @@ export class ReplayBuffer {
    * bytes that it was given, within one process.
    */
   reusesMemory = false
-  private segments: Array<Segment> = []
+  private readonly segments: Array<Segment> = []
 
   /** A segment with room for so many bytes behind `end`, where the stream ends now. */
   room(bytes: number, end: number): Segment {
     const last = this.segments[this.segments.length - 1]
     if (last !== undefined && last.length + bytes <= last.bytes.length) return last
-    const usual = last === undefined ? segmentBytesMin : Math.min(last.bytes.length * 4, Memory.pieceBytes)
-    const size = Math.max(bytes, usual)
-    const memory = size === Memory.pieceBytes ? Memory.take() : new Uint8Array(size)
+    const size = Math.max(bytes, last === undefined ? segmentBytesMin : end - this.segments[0]!.start)
+    const memory = bytes > Memory.pieceBytes ? new Uint8Array(bytes) : Memory.take(Math.min(size, Memory.pieceBytes))
     const segment: Segment = { start: end, bytes: memory, length: 0 }
     this.segments.push(segment)
     return segment
@@ -63,8 +62,7 @@ export class ReplayBuffer {
 
   /** Nothing is needed any more. */
   clear(): void {
-    this.giveBack(this.segments)
-    this.segments = []
+    this.giveBack(this.segments.splice(0))
   }
 
   private giveBack(segments: ReadonlyArray<Segment>): void {
@@ -84,5 +82,5 @@ export class ReplayBuffer {
   }
 }
 
-/** The memory of a first record. More is taken while more is kept. */
+/** The memory of a first record. As much as is kept is taken for more. */
 const segmentBytesMin = 1024

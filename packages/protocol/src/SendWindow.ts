@@ -222,6 +222,11 @@ export class SendWindow {
     return views
   }
 
+  /** What is left to send of the present record. */
+  get recordBytesLeft(): number {
+    return this.sent < this.end ? this.ends[this.endAt(this.sent + 1)]! - this.sent : 0
+  }
+
   /** How many of so many bytes to send at once: whole records, if there are some, so that they arrive in one piece. */
   whole(bytesMax: number): number {
     const until = this.sent + bytesMax

@@ -22,9 +22,14 @@ export class Turns {
     return this.fresh.length + this.waiting.length === 1
   }
 
-  /** Whoever sends now, at most `deficitBytes` unless it is alone. */
+  /** Whoever sends now, `deficitBytes` unless it is alone. Whoever has sent more before has to wait for longer. */
   get next(): Channel | undefined {
-    return this.fresh[0] ?? this.waiting[0]
+    for (;;) {
+      const channel = this.fresh[0] ?? this.waiting[0]
+      if (channel === undefined || channel.deficitBytes > 0) return channel
+      this.remove(channel)
+      this.queue(channel)
+    }
   }
 
   /** The channel has something to send. */
@@ -53,7 +58,7 @@ export class Turns {
   }
 
   private queue(channel: Channel): void {
-    channel.deficitBytes = turnBytes(channel)
+    channel.deficitBytes = Math.min(0, channel.deficitBytes) + turnBytes(channel)
     this.waiting.push(channel)
   }
 
@@ -78,5 +83,5 @@ const takeOut = (list: Array<Channel>, channel: Channel): boolean => {
   return true
 }
 
-/** How much one channel of weight 1 sends in one turn: large enough for its header not to matter. */
-const quantumBytes = 4096
+/** How much one channel of weight 1 sends in one turn: large enough for what a turn costs not to matter. */
+const quantumBytes = 16_384

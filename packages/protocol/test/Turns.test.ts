@@ -2,7 +2,7 @@ import type { Channel, Peer } from "@holdfast/protocol"
 import { assert, describe, it } from "@effect/vitest"
 import { data, deliver, Peers, say, tags, takeAll } from "./Peers.ts"
 
-const quantum = 4096
+const quantum = 16_384
 const roomy = {
   windowBytes: 1e9,
   channelWindowBytes: 1e9,

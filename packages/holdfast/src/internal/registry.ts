@@ -152,8 +152,13 @@ export class Registry {
 const expiredMax = 4096
 
 /** How a session is named in events and in the registry. */
-export const idOf = (session: Uint8Array): string =>
-  Array.from(session, (byte) => byte.toString(16).padStart(2, "0")).join("")
+export const idOf = (session: Uint8Array): string => {
+  let id = ""
+  for (const byte of session) id += byteNames[byte]
+  return id
+}
+
+const byteNames = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
 
 const counting =
   (add: (by: 1 | -1) => void) =>

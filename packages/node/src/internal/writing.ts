@@ -20,6 +20,19 @@ export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<v
       // `write` says false by what it was given, also when the kernel has taken all of it already.
       return socket.writableLength > 0 && socket.writableNeedDrain ? drained(socket) : Effect.void
     })
+  /** Serves again when the kernel has taken all of it, which it nearly always does at once. */
+  let memory: Uint8Array | undefined
+  const writeJoined = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>, bytes: number): void => {
+    memory ??= new Uint8Array(joinBytesMax)
+    let at = 0
+    for (const chunk of chunks) {
+      if (typeof chunk === "string") throw new TypeError("strings are not joined")
+      memory.set(chunk, at)
+      at += chunk.length
+    }
+    socket.write(memory.subarray(0, bytes))
+    if (socket.writableLength > 0) memory = undefined
+  }
   return {
     write: (chunk) =>
       using((socket) => {
@@ -29,12 +42,19 @@ export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<v
     writeAll: (chunks) =>
       using((socket) => {
         if (chunks.length === 1) return socket.write(chunks[0])
+        let bytes = 0
+        for (const chunk of chunks) bytes += typeof chunk === "string" ? Infinity : chunk.length
+        if (bytes <= Math.min(joinBytesMax, chunks.length * smallBytes)) return writeJoined(socket, chunks, bytes)
         socket.cork()
         for (const chunk of chunks) socket.write(chunk)
         socket.uncork()
       })
   }
 }
+
+/** Pieces that are smaller than this on average cost more one by one than a copy. */
+const smallBytes = 16_384
+const joinBytesMax = 196_608
 
 const drained = (socket: NetSocket): Effect.Effect<void, Socket.SocketError> =>
   Effect.callback((resume) => {
