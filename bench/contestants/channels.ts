@@ -45,35 +45,43 @@ const batchBytes = 16_384
 /** What waits on all channels together is about as much as on one. */
 const backlogBytes = 16 * 1024 * 1024
 
+/** Of each channel: so that a message of 64 KiB fits. */
+const limits = { channelWindowBytes: 262_144 }
+
 export const channels = (count: number): Contestant => ({
   ...arrays,
   receive: (check) =>
     listening(
-      Bytes.serve((session) =>
-        session.channels.pipe(
-          Stream.runForEach((incoming) =>
-            incoming.accept({ borrow: true }).pipe(
-              Effect.flatMap((channel) => receiving(channel, check)),
-              Effect.scoped,
-              Effect.forkScoped
-            )
+      Bytes.serve(
+        (session) =>
+          session.channels.pipe(
+            Stream.runForEach((incoming) =>
+              incoming.accept({ borrow: true }).pipe(
+                Effect.flatMap((channel) => receiving(channel, check)),
+                Effect.scoped,
+                Effect.forkScoped
+              )
+            ),
+            Effect.scoped
           ),
-          Effect.scoped
-        )
+        { limits }
       )
     ),
   send: (port, source) =>
-    conversing(port, (session) =>
-      Effect.forEach(
-        Array.from({ length: count }, (_, number) => `channel ${number}`),
-        (name) =>
-          session.open(name, {
-            backlog: { bytesMax: Math.max(backlogBytes / count, batchBytes + source.size + 4096) }
-          }),
-        { concurrency: "unbounded" }
-      ).pipe(
-        Effect.flatMap((channels) => sending(channels, source)),
-        Effect.scoped
-      )
+    conversing(
+      port,
+      (session) =>
+        Effect.forEach(
+          Array.from({ length: count }, (_, number) => `channel ${number}`),
+          (name) =>
+            session.open(name, {
+              backlog: { bytesMax: Math.max(backlogBytes / count, batchBytes + source.size + 4096) }
+            }),
+          { concurrency: "unbounded" }
+        ).pipe(
+          Effect.flatMap((channels) => sending(channels, source)),
+          Effect.scoped
+        ),
+      limits
     )
 })

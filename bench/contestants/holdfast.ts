@@ -30,9 +30,10 @@ const link = (port: number) => NodeLink.tcp({ host: "127.0.0.1", port })
 /** Uses a session of bytes, and closes it. */
 export const conversing = (
   port: number,
-  use: (session: BytesSession) => Effect.Effect<unknown, unknown>
+  use: (session: BytesSession) => Effect.Effect<unknown, unknown>,
+  limits?: Session.ClientLimits
 ): Promise<void> =>
-  Bytes.make({ link: link(port) }).pipe(
+  Bytes.make({ link: link(port), limits }).pipe(
     Effect.flatMap((session) => Effect.andThen(use(session), session.close)),
     Effect.scoped,
     Effect.runPromise

@@ -210,9 +210,9 @@ export class Channels {
       const { id, send } = channel
       const frameBytesMax = this.limits.frameBytesMax - dataHeaderBytesMax
       send.feed(turns.isAlone ? bytesMax - bytes : channel.deficitBytes)
-      // Of a record that fits into one frame no part is sent alone, or the other side would hold a part for every channel.
+      // A part of a record is not left alone, or the other side would hold one for every channel; a huge one has to be.
       const { recordBytesLeft } = send
-      const turnBytes = Math.max(channel.deficitBytes, recordBytesLeft <= frameBytesMax ? recordBytesLeft : 0)
+      const turnBytes = Math.max(channel.deficitBytes, recordBytesLeft <= wholeBytesMax ? recordBytesLeft : 0)
       const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : turnBytes)
       const possible = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
       if (possible > 0) {
@@ -223,7 +223,7 @@ export class Channels {
         bytes += length
         credit.sent(channel)
         credit.awaiting.delete(channel)
-        turns.spend(channel, length)
+        turns.spend(channel, length, length < recordBytesLeft && recordBytesLeft <= wholeBytesMax)
       }
       this.ready(channel)
     }
@@ -267,6 +267,8 @@ export class Channels {
   }
 }
 
+/** A record up to this is sent in one turn. */
+const wholeBytesMax = 131_072
 /** The header of a record must fit. */
 const windowBytesMin = 8
 /** Channel and offset, at their longest. */

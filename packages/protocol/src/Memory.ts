@@ -9,8 +9,8 @@ export const pieceBytes = 131_072
 /** Pieces of a quarter, and of a quarter of that, are for whoever keeps little. */
 const sizes: ReadonlyArray<number> = [pieceBytes, pieceBytes / 4, pieceBytes / 16, pieceBytes / 64]
 
-/** How much is kept of each size for later: 16 MiB, whatever was under way before. */
-const spareBytesMax = 16 * 1024 * 1024
+/** How much is kept of each size for later: 32 MiB, whatever was under way before. */
+const spareBytesMax = 32 * 1024 * 1024
 
 const spare = sizes.map((): Array<Uint8Array> => [])
 

@@ -9,6 +9,8 @@ export class Turns {
   /** Those that have not had a turn in this round, and come first. */
   private fresh: Array<Channel> = []
   private waiting: Array<Channel> = []
+  /** It is in the middle of something. */
+  private staying: Channel | undefined
   private round = 0
   /** How many turns are left in this round. */
   private turnsLeft = 0
@@ -25,8 +27,8 @@ export class Turns {
   /** Whoever sends now, `deficitBytes` unless it is alone. Whoever has sent more before has to wait for longer. */
   get next(): Channel | undefined {
     for (;;) {
-      const channel = this.fresh[0] ?? this.waiting[0]
-      if (channel === undefined || channel.deficitBytes > 0) return channel
+      const channel = this.staying ?? this.fresh[0] ?? this.waiting[0]
+      if (channel === undefined || channel === this.staying || channel.deficitBytes > 0) return channel
       this.remove(channel)
       this.queue(channel)
     }
@@ -41,11 +43,12 @@ export class Turns {
     this.fresh.push(channel)
   }
 
-  /** Whose turn it is has sent so much. */
-  spend(channel: Channel, bytes: number): void {
+  /** Whose turn it is has sent so much. It stays if that was a part of something. */
+  spend(channel: Channel, bytes: number, isPart: boolean): void {
     channel.round = this.round
     channel.deficitBytes -= bytes
-    if (channel.deficitBytes > 0) return
+    this.staying = isPart ? channel : undefined
+    if (isPart || channel.deficitBytes > 0) return
     this.remove(channel)
     this.queue(channel)
   }
@@ -54,6 +57,7 @@ export class Turns {
   leave(channel: Channel): void {
     if (!channel.isWaiting) return
     channel.isWaiting = false
+    if (this.staying === channel) this.staying = undefined
     this.remove(channel)
   }
 

@@ -4,12 +4,12 @@ import { deliver, Peers, say, takeAll } from "./Peers.ts"
 
 describe("Memory that serves again", () => {
   it("is bounded, and of one size", () => {
-    const pieces = Array.from({ length: 200 }, () => new Uint8Array(Memory.pieceBytes))
+    const pieces = Array.from({ length: 300 }, () => new Uint8Array(Memory.pieceBytes))
     Memory.give(new Uint8Array(Memory.pieceBytes + 1))
     for (const piece of pieces) Memory.give(piece)
-    const taken = new Set(Array.from({ length: 200 }, () => Memory.take()))
-    assert.strictEqual(taken.size, 200)
-    assert.strictEqual(pieces.filter((piece) => taken.has(piece)).length, 128)
+    const taken = new Set(Array.from({ length: 300 }, () => Memory.take()))
+    assert.strictEqual(taken.size, 300)
+    assert.strictEqual(pieces.filter((piece) => taken.has(piece)).length, 256)
   })
 
   const large = new Uint8Array(Memory.pieceBytes - 4)
