@@ -68,10 +68,10 @@ export class Channel {
     )
   }
 
-  /** There is so much more credit to give that the other side may be waiting for it. */
+  /** There is so much more credit to give that the other side may be waiting for it, or for the memory. */
   get isUrgent(): boolean {
     const { announced, receive } = this
-    return receive.grantable - (announced?.limit ?? 0) >= receive.windowBytes / 4
+    return receive.grantable - (announced?.limit ?? 0) >= Math.min(receive.windowBytes / 4, creditBytes)
   }
 
   /** What there is to say of it. Whoever hears the limit may use it, so it binds from here on. */
@@ -138,3 +138,6 @@ export class Channel {
     return ordinals
   }
 }
+
+/** So much new credit is never kept back. */
+const creditBytes = 262_144

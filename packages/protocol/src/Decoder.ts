@@ -29,7 +29,7 @@ export class Decoder {
   private dataOffset = 0
   private dataRest = 0
 
-  /** `frameBytesMax` bounds the body of every frame. */
+  /** `frameBytesMax` bounds the body of every frame but `Data`, of which nothing is kept. */
   constructor(frameBytesMax: number, sink: Sink) {
     this.frameBytesMax = frameBytesMax
     this.sink = sink
@@ -78,10 +78,9 @@ export class Decoder {
     const header = 1 + Varint.sizeOf(from[at + 1]!)
     if (has < header) return this.waitFor(header - has)
     const length = Varint.read(from, at + 1)
-    if (length > this.frameBytesMax) {
-      return violation("frame-length", `a frame of ${length} bytes, more than ${this.frameBytesMax}`)
-    }
     const type = from[at]!
+    const bytesMax = type === Frame.Type.Data ? Frame.dataBytesMax : this.frameBytesMax
+    if (length > bytesMax) return violation("frame-length", `a frame of ${length} bytes, more than ${bytesMax}`)
     const needed = type === Frame.Type.Data ? dataHeaderBytes(from, at + header, end) : length
     if (needed > length) return violation("frame-body", "the body of Data is shorter than its header")
     if (has < header + needed) return this.waitFor(header + needed - has)

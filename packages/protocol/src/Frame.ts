@@ -114,6 +114,9 @@ export type Control =
   | Closed
   | Handshake.Handshake
 
+/** The longest body of `Data`. */
+export const dataBytesMax = 1_048_576
+
 /** The longest name of a channel, and the longest detail of a reset, in bytes of UTF-8. */
 export const textBytesMax = 255
 

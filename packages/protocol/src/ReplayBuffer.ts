@@ -19,12 +19,15 @@ export class ReplayBuffer {
   reusesMemory = false
   private readonly segments: Array<Segment> = []
 
-  /** A segment with room for so many bytes behind `end`, where the stream ends now. */
-  room(bytes: number, end: number): Segment {
+  /**
+   * A segment with room for so many bytes behind `end`, where the stream ends now. If it is a new one, it has room for as
+   * many as are coming, or is as large as any.
+   */
+  room(bytes: number, end: number, coming = bytes): Segment {
     const last = this.segments[this.segments.length - 1]
     if (last !== undefined && last.length + bytes <= last.bytes.length) return last
-    const size = Math.max(bytes, last === undefined ? segmentBytesMin : end - this.segments[0]!.start)
-    const memory = bytes > Memory.pieceBytes ? new Uint8Array(bytes) : Memory.take(Math.min(size, Memory.pieceBytes))
+    const kept = last === undefined ? segmentBytesMin : end - this.segments[0]!.start
+    const memory = Memory.take(Math.min(Math.max(coming, kept), Memory.pieceBytes))
     const segment: Segment = { start: end, bytes: memory, length: 0 }
     this.segments.push(segment)
     return segment

@@ -3,7 +3,7 @@
  * how far the receiver lets it go. `released <= taken <= received <= sentMax <= end`, `sent <= limit`.
  */
 import { Queue } from "./Queue.ts"
-import { ReplayBuffer } from "./ReplayBuffer.ts"
+import { ReplayBuffer, type Segment } from "./ReplayBuffer.ts"
 import * as Varint from "./Varint.ts"
 import { type Violation, violation } from "./Violation.ts"
 
@@ -138,31 +138,41 @@ export class SendWindow {
 
   /** Keeps a copy of the message for sending. Not after {@link acceptEnd}, nor while messages are queued. */
   accept(message: Uint8Array): void {
-    if (this.queue !== undefined) this.feedRest(this.queue)
-    this.append(message)
+    this.put(message, this.begin(message.length))
   }
 
   /** Keeps a copy of a message that lies in two pieces. As {@link accept}. */
   acceptPieces(head: Uint8Array, rest: Uint8Array): void {
-    if (this.queue !== undefined) this.feedRest(this.queue)
-    const length = head.length + rest.length
-    const segment = this.kept.room(Varint.size(length + Record.message) + length, this.end)
-    const from = segment.length
-    const at = Varint.write(segment.bytes, from, length + Record.message)
-    segment.bytes.set(head, at)
-    segment.bytes.set(rest, at + head.length)
-    segment.length = at + length
-    this.accepted(segment.length - from)
+    this.put(rest, this.put(head, this.begin(head.length + rest.length)))
   }
 
-  private append(message: Uint8Array): void {
-    const { length } = message
-    const segment = this.kept.room(Varint.size(length + Record.message) + length, this.end)
-    const from = segment.length
-    const at = Varint.write(segment.bytes, from, length + Record.message)
-    segment.bytes.set(message, at)
-    segment.length = at + length
-    this.accepted(segment.length - from)
+  private begin(messageBytes: number): Segment {
+    if (this.queue !== undefined) this.feedRest(this.queue)
+    return this.header(messageBytes)
+  }
+
+  /** Begins a record: its payload is to follow at once. */
+  private header(messageBytes: number): Segment {
+    const bytes = SendWindow.recordBytes(messageBytes)
+    const segment = this.kept.room(Math.min(bytes, cutBytesMin), this.end, bytes)
+    segment.length = Varint.write(segment.bytes, segment.length, messageBytes + Record.message)
+    this.accepted(bytes)
+    return segment
+  }
+
+  /** What is large lies in several segments, so that none stays half empty. Returns the last one. */
+  private put(bytes: Uint8Array, into: Segment): Segment {
+    let segment = into
+    let rest = bytes
+    for (let room = segment.bytes.length - segment.length; rest.length > room; room = segment.bytes.length) {
+      segment.bytes.set(rest.subarray(0, room), segment.length)
+      segment.length += room
+      rest = rest.subarray(room)
+      segment = this.kept.room(1, segment.start + segment.length, rest.length)
+    }
+    segment.bytes.set(rest, segment.length)
+    segment.length += rest.length
+    return segment
   }
 
   /** Accepts the end of this direction. */
@@ -201,7 +211,7 @@ export class SendWindow {
       const next = queue.shift()
       if (next === undefined) break
       this.appendSkip(next.skippedBefore)
-      this.append(next.message)
+      this.put(next.message, this.header(next.message.length))
     }
     if (queue.count === 0 && this.end < limit) this.feedRest(queue)
   }
@@ -227,12 +237,13 @@ export class SendWindow {
     return this.sent < this.end ? this.ends[this.endAt(this.sent + 1)]! - this.sent : 0
   }
 
-  /** How many of so many bytes to send at once: whole records, if there are some, so that they arrive in one piece. */
+  /** How many of so many bytes to send at once: whole records, if they are most of it, so that they arrive in one piece. */
   whole(bytesMax: number): number {
     const until = this.sent + bytesMax
     if (until >= this.end) return bytesMax
     const at = this.endAt(until + 1) - 1
-    return at >= this.endsFrom && this.ends[at]! > this.sent ? this.ends[at]! - this.sent : bytesMax
+    const bytes = at >= this.endsFrom ? this.ends[at]! - this.sent : 0
+    return bytes * 2 > bytesMax ? bytes : bytesMax
   }
 
   /** The receiver says where it stands. */
@@ -363,3 +374,6 @@ export class SendWindow {
     return low
   }
 }
+
+/** Up to here a record lies in one segment. */
+const cutBytesMin = 4096

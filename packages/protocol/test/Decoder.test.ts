@@ -147,7 +147,7 @@ describe("Decoder", () => {
         return made
       }
     })
-    const claims = ["11bfffffff", "1180001001", "01c01fffffffffffff", "2180001001", "21bfffffff0000"]
+    const claims = ["11bfffffff", "1180001001", "01c01fffffffffffff", "2180100001", "21bfffffff0000"]
     const control = concat([fromHex("11"), fromHex("5000"), new Uint8Array(frameBytesMax)])
     vi.stubGlobal("Uint8Array", counting)
     try {
@@ -166,10 +166,13 @@ describe("Decoder", () => {
   })
 
   it("takes a body of exactly the bound, and refuses one of a byte more as soon as its length is there", () => {
-    const most = decode([dataFrame(0, 0, new Uint8Array(frameBytesMax - 2))])
+    const { dataBytesMax } = Frame
+    const most = decode([dataFrame(0, 0, new Uint8Array(dataBytesMax - 2))])
     assert.isUndefined(most.rule)
     assert.isTrue(most.isWhole)
-    assert.strictEqual(decode([dataFrame(0, 0, new Uint8Array(frameBytesMax - 1)).subarray(0, 3)]).rule, "frame-length")
+    assert.strictEqual(decode([dataFrame(0, 0, new Uint8Array(dataBytesMax - 1)).subarray(0, 5)]).rule, "frame-length")
+    assert.strictEqual(decode([fromHex("105000")]).rule, undefined)
+    assert.strictEqual(decode([fromHex("105001")]).rule, "frame-length")
   })
 
   it("refuses Data whose body is shorter than its header as soon as that shows", () => {

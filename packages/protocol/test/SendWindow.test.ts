@@ -100,6 +100,23 @@ describe("SendWindow", () => {
     assert.deepStrictEqual([window.released, window.takenCount, window.keptCount], [10, 2, 1])
   })
 
+  it("keeps a large message in several pieces of memory, whole or in two parts, and finds it again", () => {
+    for (const length of [4095, 4096, 4097, 131_071, 131_072, 131_073, 400_000]) {
+      const message = Uint8Array.from({ length }, (_, i) => i % 251)
+      for (const before of [0, 1, 100_000, 130_000, 131_060]) {
+        const window = filled(Infinity, before)
+        const head = message.subarray(0, length >> 1)
+        window.accept(message)
+        window.acceptPieces(head, message.subarray(head.length))
+        const [first, whole, parts] = window.outstanding().notSent
+        assert.strictEqual(first!.length, before)
+        assert.strictEqual(Buffer.compare(whole!, message), 0, `${length} behind ${before}`)
+        assert.strictEqual(Buffer.compare(parts!, message), 0, `${length} in two parts behind ${before}`)
+        assert.strictEqual(concat(window.next(Infinity)).length, window.end)
+      }
+    }
+  })
+
   it("goes on where the receiver stands, in the middle of a message, too", () => {
     const window = filled(100, 4, 4)
     assert.strictEqual(next(window), "06010101010602020202")

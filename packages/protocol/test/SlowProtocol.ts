@@ -237,7 +237,7 @@ const one = (from: Take, frameBytesMax: number): SlowFrame => {
   const type = from.byte()
   const tooLong = new Stop("frame-length")
   const length = from.integer(tooLong)
-  if (length > frameBytesMax) throw tooLong
+  if (length > (type === 0x21 ? 2 ** 20 : frameBytesMax)) throw tooLong
   const tag = tags[type]
   if (tag === "Data") return data(from, length)
   const inside = new Take(Uint8Array.from(from.fixed(length)), body)

@@ -68,7 +68,8 @@ const data: ReadonlyArray<readonly [channel: number, offset: number, bytes: stri
 ]
 
 const violations = [
-  { rule: "frame-length", hex: "2180010001" },
+  { rule: "frame-length", hex: "2180100001" },
+  { rule: "frame-length", hex: "2080010001" },
   { rule: "frame-length", hex: "10c020000000000000" },
   { rule: "frame-type", hex: "0000" },
   { rule: "frame-type", hex: "7f020102" },

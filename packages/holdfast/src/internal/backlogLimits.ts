@@ -1,7 +1,9 @@
 /**
  * What bounds our direction of a channel: its own backlog, and what several sessions hold together.
  */
-import { SendWindow } from "@holdfast/protocol"
+import { type Channel, SendWindow } from "@holdfast/protocol"
+import type { Duration } from "effect"
+import { BacklogExceeded, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
 import type { Backlog } from "../Policy.ts"
 
 /** Bytes that several conversations hold together. */
@@ -40,6 +42,24 @@ export const limitsOf = (
 /** The room that messages take up. */
 export const sizeOf = (messages: ReadonlyArray<Uint8Array>): number => {
   let bytes = 0
-  for (const message of messages) bytes += SendWindow.SendWindow.recordBytes(message.length)
+  for (let i = 0; i < messages.length; i++) bytes += SendWindow.SendWindow.recordBytes(messages[i]!.length)
   return bytes
 }
+
+/** What messages fail with for which there is no room. */
+export const exceeded = (
+  { name, send }: Channel.Channel,
+  { bytesMax, messagesMax }: Limits,
+  messages: ReadonlyArray<Uint8Array>,
+  waitedFor: Duration.Duration | undefined
+): ConnectionError =>
+  connectionError(
+    new BacklogExceeded({
+      messages: send.keptCount + messages.length,
+      bytes: send.keptBytes + sizeOf(messages),
+      messagesMax,
+      bytesMax,
+      ...(name === "" ? {} : { channel: name }),
+      ...(waitedFor === undefined ? {} : { waitedFor })
+    })
+  )

@@ -17,8 +17,11 @@ import { picture } from "./picture.ts"
 import { surroundings, Watching } from "./watching.ts"
 import { violated, type Wire } from "./wire.ts"
 
-/** How much is handed to the link at once; what waits below must not hold up a heartbeat. */
-const writeBytesMax = 131_072
+/** So much is handed over in a row before reading has its turn. */
+const turnBytesMax = 2_097_152
+
+/** Less is not written at once when more may come in the same turn of the event loop. */
+const joinedBytesMin = 65_536
 
 /** How long the last write may take before the last word. */
 const lastWriteTimeout = "1 second"
@@ -89,7 +92,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   yield* watchdog.listen
   const frames = new Watching({ patience: options.frame, anchor: undefined })
   const pace = new Pace(peer.movedBytes, conversation.now(), Duration.toMillis(acknowledgeInterval))
-  const roomBytes = () => Math.min(writeBytesMax, pace.bytesMax - peer.outstandingBytes)
+  const roomBytes = () => Math.min(pace.batchBytes, pace.bytesMax - peer.outstandingBytes)
 
   const moved = () => {
     watchdog.moved(peer.movedBytes, peer.outstandingBytes)
@@ -153,8 +156,9 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   })
 
   const write = Effect.gen(function* () {
+    let bytesInTurn = 0
     while (hasWork()) {
-      yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
+      if (bytesInTurn === 0) yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
       if (verdict !== undefined) return
       conversation.expire()
       const written = peer.write(Math.max(0, roomBytes()))
@@ -168,6 +172,8 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       isWriting = true
       yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
       isWriting = false
+      bytesInTurn += written.dataBytes
+      if (written.dataBytes < joinedBytesMin || bytesInTurn >= turnBytesMax) bytesInTurn = 0
       if (peer.hasNews) acknowledge()
     }
   })

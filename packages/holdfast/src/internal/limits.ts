@@ -1,5 +1,5 @@
 /** Bounds of clients and servers: their defaults, and that they are bounds. */
-import type { Peer } from "@holdfast/protocol"
+import { Frame, type Peer } from "@holdfast/protocol"
 import { Duration, Effect, Option } from "effect"
 import { PolicyError } from "../Policy.ts"
 import type { ClientLimits, ServerLimits } from "../Session.ts"
@@ -24,8 +24,8 @@ export const ofPeer = (limits: ClientLimits, messageBytesMax: number): Peer.Limi
   frameBytesMax: frameBytesCut
 })
 
-/** Messages are cut into frames of this size: the largest that there is. A heartbeat waits behind what is written at once. */
-export const frameBytesCut = 65_536
+/** Messages are cut into frames of this size, if so much is written at once: the largest that there is. */
+const frameBytesCut = Frame.dataBytesMax
 
 /** Bounds of a server, unless told otherwise. */
 export const serverDefaults = {

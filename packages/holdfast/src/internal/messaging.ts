@@ -33,9 +33,7 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<
 
   /** Nearly always there is room, and bytes need no codec. */
   const send = (message: Send) =>
-    outgoing.isBytes
-      ? Effect.suspend(() => (flow.outbox.trySend(message) ? Effect.void : sendAll([message])))
-      : sendAll([message])
+    outgoing.isBytes ? Effect.suspend(() => flow.outbox.trySend(message) ?? sendAll([message])) : sendAll([message])
 
   /** What does not decode is the peer's violation. */
   const decode = (batch: ReadonlyArray<Uint8Array>) =>

@@ -5,7 +5,6 @@
 import { type Channel, SendWindow } from "@holdfast/protocol"
 import { type Duration, Effect } from "effect"
 import {
-  BacklogExceeded,
   Closed,
   type ConnectionError,
   make as connectionError,
@@ -14,7 +13,8 @@ import {
   MessageTooLarge
 } from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
-import { type Budget, type Limits, sizeOf } from "./backlogLimits.ts"
+import { type Budget, exceeded, type Limits, sizeOf } from "./backlogLimits.ts"
+import { Turn } from "./turn.ts"
 import { Deliveries } from "./deliveries.ts"
 
 type Resume = (effect: Effect.Effect<void, ConnectionError>) => void
@@ -58,6 +58,7 @@ export class Outbox {
   private sending: Array<Sending> = []
   private readonly deliveries = new Deliveries()
   private readonly retry = () => this.admit()
+  private readonly turn = new Turn()
 
   constructor(options: Options) {
     this.options = options
@@ -86,11 +87,12 @@ export class Outbox {
   }
 
   /** Accepts a message if there is nothing to wait for, to skip or to tell. */
-  trySend(message: unknown): boolean {
-    if (!(message instanceof Uint8Array) || this.refusing !== undefined || this.sending.length > 0) return false
-    const isFit = !this.isSkipping && this.tooLarge(message) === undefined && this.hasRoom(1, sizeOf([message]))
-    if (isFit) this.acceptAll([message])
-    return isFit
+  trySend(message: unknown): Effect.Effect<void> | undefined {
+    if (!(message instanceof Uint8Array) || this.refusing !== undefined || this.sending.length > 0) return undefined
+    const bytes = SendWindow.SendWindow.recordBytes(message.length)
+    if (this.isSkipping || this.tooLarge(message) !== undefined || !this.hasRoom(1, bytes)) return undefined
+    this.channel.send.accept(message)
+    return this.acceptedAll(1, bytes)
   }
 
   /**
@@ -258,13 +260,11 @@ export class Outbox {
 
   private sendAs(messages: ReadonlyArray<Uint8Array>, isDelivery: boolean): Effect.Effect<void, ConnectionError> {
     return Effect.suspend(() => {
-      const refused = this.refusing ?? this.unfit(messages)
+      const bytes = sizeOf(messages)
+      const refused = this.refusing ?? this.unfit(messages, bytes)
       if (refused !== undefined) return Effect.fail(refused)
-      if (!isDelivery && this.sending.length === 0 && this.makeRoom(messages.length, sizeOf(messages))) {
-        this.acceptAll(messages)
-        return Effect.void
-      }
-      return this.patient(messages, isDelivery)
+      if (isDelivery || this.sending.length > 0) return this.patient(messages, isDelivery)
+      return this.makeRoom(messages.length, bytes) ? this.acceptAll(messages, bytes) : this.patient(messages, false)
     })
   }
 
@@ -305,30 +305,20 @@ export class Outbox {
   }
 
   /** What these messages cannot be sent for, at all or by a policy that does not wait. */
-  private unfit(messages: ReadonlyArray<Uint8Array>): ConnectionError | undefined {
+  private unfit(messages: ReadonlyArray<Uint8Array>, bytes: number): ConnectionError | undefined {
     const { bytesMax, whenFull } = this.options.limits()
-    for (const message of messages) {
+    const isAnyFit = bytes <= bytesMax && bytes <= this.options.messageBytesMax
+    for (const message of isAnyFit ? [] : messages) {
       const tooLarge = this.tooLarge(message)
       if (tooLarge !== undefined) return tooLarge
       if (SendWindow.SendWindow.recordBytes(message.length) > bytesMax) return this.full([message])
     }
     if (whenFull !== "fail") return undefined
-    return this.sending.length > 0 || !this.hasRoom(messages.length, sizeOf(messages)) ? this.full(messages) : undefined
+    return this.sending.length > 0 || !this.hasRoom(messages.length, bytes) ? this.full(messages) : undefined
   }
 
   private full(messages: ReadonlyArray<Uint8Array>, waitedFor?: Duration.Duration): ConnectionError {
-    const { bytesMax, messagesMax } = this.options.limits()
-    const { name, send } = this.channel
-    return connectionError(
-      new BacklogExceeded({
-        messages: send.keptCount + messages.length,
-        bytes: send.keptBytes + sizeOf(messages),
-        messagesMax,
-        bytesMax,
-        ...(name === "" ? {} : { channel: name }),
-        ...(waitedFor === undefined ? {} : { waitedFor })
-      })
-    )
+    return exceeded(this.channel, this.options.limits(), messages, waitedFor)
   }
 
   /** Messages can be skipped while they wait in front of the stream; those that nobody may skip need not wait there. */
@@ -362,22 +352,32 @@ export class Outbox {
     return isOnlyOne || (this.options.budget?.hasRoom(bytes) ?? true)
   }
 
-  private acceptAll(messages: ReadonlyArray<Uint8Array>): void {
-    if (this.isSkipping) for (const message of messages) this.accept(message)
-    else {
-      for (const message of messages) this.channel.send.accept(message)
-      this.acceptedCount += messages.length
-      this.options.held()
+  private acceptAll(messages: ReadonlyArray<Uint8Array>, bytes: number): Effect.Effect<void> {
+    const { isSkipping } = this
+    const { send } = this.channel
+    for (let i = 0; i < messages.length; i++) {
+      if (isSkipping) this.enqueue(messages[i]!)
+      else send.accept(messages[i]!)
     }
+    return this.acceptedAll(messages.length, bytes)
+  }
+
+  private acceptedAll(messages: number, bytes: number): Effect.Effect<void> {
+    this.acceptedCount += messages
+    this.options.held()
     this.options.accepted()
+    return this.turn.spend(bytes)
   }
 
   private accept(message: Uint8Array): void {
-    const { send } = this.channel
-    if (this.isSkipping) send.enqueue(message.slice(), this.options.now() + this.options.limits().expiresAfterMillis)
-    else send.accept(message)
+    if (this.isSkipping) this.enqueue(message)
+    else this.channel.send.accept(message)
     this.acceptedCount++
     this.options.held()
+  }
+
+  private enqueue(message: Uint8Array): void {
+    this.channel.send.enqueue(message, this.options.now() + this.options.limits().expiresAfterMillis)
   }
 
   private skipped(ordinals: ReadonlyArray<number>): void {

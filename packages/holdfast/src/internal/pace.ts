@@ -49,6 +49,11 @@ export class Pace {
     return Math.max(bytesMin, Math.floor(gain * rate.value * (roundTrip + this.acknowledgeMillis)))
   }
 
+  /** How much is handed over at once: what the link carries in a millisecond, so that nothing waits long behind it. */
+  get batchBytes(): number {
+    return Math.max(batchBytesMin, Math.min(Math.floor(this.rate.value ?? 0), batchBytesMax))
+  }
+
   /** More was handed over: so many bytes in all. `isAlone`: there was nothing else to send. */
   handed(handedBytes: number, now: number, isAlone: boolean): void {
     if (now - this.measuredAt >= roundTripMillis && !isAlone) this.isDraining = true
@@ -125,6 +130,8 @@ const gain = 2
 const bytesMin = 32_768
 /** A few segments: what is under way while the round trip is measured. */
 const bytesDrained = 4096
+const batchBytesMin = 131_072
+const batchBytesMax = 1_048_576
 const sampleMillis = 1
 const rateMillis = 2000
 const roundTripMillis = 10_000
