@@ -142,12 +142,17 @@ export class Channels {
     this.lent.push(channel)
   }
 
+  /** A consumer has messages that lie in the bytes of the data that came. */
+  get isLentOut(): boolean {
+    return this.lent.some(({ receive }) => receive.isLentOut)
+  }
+
   /**
    * The bytes of the data that came are about to be overwritten: copies what waits for a consumer. True: one has messages
    * that lie there, and they must stay as they are.
    */
   own(): boolean {
-    const isLentOut = this.lent.some(({ receive }) => receive.isLentOut)
+    const { isLentOut } = this
     for (const channel of this.lent) {
       channel.isLent = false
       if (isLentOut) channel.receive.keep()

@@ -20,12 +20,14 @@ export interface Limits extends Omit<Backlog, "whenFull"> {
   readonly whenFull: Backlog["whenFull"] | "dropOldest"
   /** A message that was not handed to a link within so many milliseconds is skipped. */
   readonly expiresAfterMillis: number
+  /** Messages can be skipped while they wait in front of the stream; those that nobody may skip need not wait there. */
+  readonly isSkipping: boolean
 }
 
 /** Limits over those of a policy, which may be replaced. Made once for each, as they are asked for with every message. */
 export const limitsOf = (
   backlog: () => Backlog,
-  own: Partial<Omit<Limits, "expiresAfterMillis">>,
+  own: Partial<Omit<Limits, "expiresAfterMillis" | "isSkipping">>,
   expiresAfterMillis: number
 ): (() => Limits) => {
   let from: Backlog | undefined
@@ -34,7 +36,9 @@ export const limitsOf = (
     const present = backlog()
     if (present === from) return limits
     from = present
-    limits = { ...present, ...own, expiresAfterMillis }
+    const { whenFull } = { ...present, ...own }
+    const isSkipping = whenFull === "dropOldest" || expiresAfterMillis < Infinity
+    limits = { ...present, ...own, expiresAfterMillis, isSkipping }
     return limits
   }
 }

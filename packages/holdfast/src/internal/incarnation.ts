@@ -23,6 +23,9 @@ const turnBytesMax = 2_097_152
 /** Less is not written at once when more may come in the same turn of the event loop. */
 const joinedBytesMin = 65_536
 
+/** A consumer gets so many turns to finish with what it was lent, before what it was lent has to be left to it. */
+const lentTurnsMax = 8
+
 /** How long the last write may take before the last word. */
 const lastWriteTimeout = "1 second"
 
@@ -151,6 +154,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
         onInput = undefined
       }
       yield* digest
+      for (let turns = 0; turns < lentTurnsMax && peer.channels.isLentOut; turns++) yield* Effect.yieldNow
       if (peer.channels.own()) link.keep() // whoever waited has had its turn
     }
   })

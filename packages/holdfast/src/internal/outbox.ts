@@ -321,10 +321,8 @@ export class Outbox {
     return exceeded(this.channel, this.options.limits(), messages, waitedFor)
   }
 
-  /** Messages can be skipped while they wait in front of the stream; those that nobody may skip need not wait there. */
   private get isSkipping(): boolean {
-    const { expiresAfterMillis, whenFull } = this.options.limits()
-    return whenFull === "dropOldest" || expiresAfterMillis < Infinity
+    return this.options.limits().isSkipping
   }
 
   /** Has room, if need be by skipping what is oldest. */
@@ -341,11 +339,11 @@ export class Outbox {
   }
 
   private hasRoom(messages: number, bytes: number): boolean {
-    const { bytesMax, messagesMax } = this.options.limits()
+    const { bytesMax, isSkipping, messagesMax } = this.options.limits()
     const { send } = this.channel
     // What was handed over cannot be skipped any more, and is bounded by credit.
-    const keptCount = this.isSkipping ? send.queuedCount : send.keptCount
-    const keptBytes = this.isSkipping ? send.queuedBytes : send.keptBytes
+    const keptCount = isSkipping ? send.queuedCount : send.keptCount
+    const keptBytes = isSkipping ? send.queuedBytes : send.keptBytes
     if (keptCount + messages > messagesMax || keptBytes + bytes > bytesMax) return false
     // Whoever keeps nothing may send one message, or handlers that answer could wait for each other's bytes for ever.
     const isOnlyOne = keptCount === 0 && messages === 1
@@ -365,7 +363,8 @@ export class Outbox {
   private acceptedAll(messages: number, bytes: number): Effect.Effect<void> {
     this.acceptedCount += messages
     this.options.held()
-    this.options.accepted()
+    const { isWaiting, send } = this.channel
+    if (!isWaiting || !send.isReady) this.options.accepted() // or whoever writes knows already that there is something
     return this.turn.spend(bytes)
   }
 
