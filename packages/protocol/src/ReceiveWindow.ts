@@ -34,7 +34,7 @@ export class ReceiveWindow {
   private readonly messageBytesMax: number
   /** The consumer has messages that lie in the bytes that {@link data} was given. */
   isLentOut = false
-  /** The consumer keeps nothing of what it was handed last. */
+  /** The consumer that came last keeps nothing of what it is handed. */
   private isLending = false
   /** Memory of large messages that serves again when the consumer is done with them. */
   private pieces: Array<Uint8Array> = []
@@ -127,11 +127,18 @@ export class ReceiveWindow {
       return undefined
     }
     this.duplicateBytes += this.received - offset
+    const fresh = bytes.subarray(this.received - offset)
     if (bytes.buffer !== this.lent) {
       this.own()
+      // One copy of all is cheaper than one of each message for a consumer that is going to keep them.
+      if (!this.isLending && this.payloadNeeded === 0 && fresh.length <= copiedBytesMax) {
+        const failed = this.records(fresh.slice())
+        this.keep()
+        return failed
+      }
       this.lent = bytes.buffer
     }
-    return this.records(bytes.subarray(this.received - offset))
+    return this.records(fresh)
   }
 
   /**
@@ -140,8 +147,8 @@ export class ReceiveWindow {
    */
   hand(mayBeLent = false): ReadonlyArray<Uint8Array> | undefined {
     this.take(this.handed.length)
-    if (this.waiting.length === 0) return undefined
     this.isLending = mayBeLent
+    if (this.waiting.length === 0) return undefined
     if (mayBeLent) this.isLentOut = this.lentFrom < this.waiting.length
     else this.own()
     this.handedPieces = mayBeLent ? this.pieces : none
@@ -382,6 +389,9 @@ export class ReceiveWindow {
     this.payloadNeeded = 0
   }
 }
+
+/** What comes at once is copied as a whole up to here: messages that are put together are copied once more. */
+const copiedBytesMax = 16_384
 
 const none: Array<Uint8Array> = []
 const noEnds: Array<number> = []

@@ -27,7 +27,7 @@ export const written = (
 
 const join = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
   if (chunks.length === 1) return chunks[0]!
-  const joined = new Uint8Array(bytes)
+  const joined = memory(bytes)
   let at = 0
   for (const chunk of chunks) {
     joined.set(chunk, at)
@@ -35,6 +35,22 @@ const join = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
   }
   return joined
 }
+
+/** Memory that nobody has written to. Small pieces lie side by side: fresh memory for each would be dear to collect. */
+const memory = (bytes: number): Uint8Array => {
+  if (bytes > sharedBytes / 8) return new Uint8Array(bytes)
+  if (used + bytes > sharedBytes) {
+    shared = new Uint8Array(sharedBytes)
+    used = 0
+  }
+  const piece = new Uint8Array(shared.buffer, used, bytes)
+  used += bytes
+  return piece
+}
+
+const sharedBytes = 65_536
+let shared = new Uint8Array(sharedBytes)
+let used = 0
 
 /** Up to here one copy is cheaper than several pieces for the kernel. */
 const joinBytesMax = 16_384

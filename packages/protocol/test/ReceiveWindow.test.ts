@@ -101,6 +101,7 @@ describe("ReceiveWindow", () => {
   it("lends messages that came in one piece where they lie, and hands others in memory of their own", () => {
     const bytes = stream("aa".repeat(70), "bb").slice()
     const lending = make()
+    assert.isUndefined(lending.hand(true)) // it waits
     lending.data(0, bytes)
     assert.isTrue(lending.hand(true)!.every(({ buffer }) => buffer === bytes.buffer))
     assert.isTrue(lending.isLentOut)
@@ -108,13 +109,21 @@ describe("ReceiveWindow", () => {
     assert.isFalse(lending.isLentOut)
     const owning = make()
     owning.data(0, bytes)
-    assert.isTrue(owning.hand()!.every(({ buffer }) => buffer !== bytes.buffer))
+    const [first, second] = owning.hand()!
+    assert.isTrue(first!.buffer !== bytes.buffer && first!.buffer === second!.buffer) // one copy for both
     assert.isFalse(owning.isLentOut)
+    const large = stream("aa".repeat(20_000), "bb").slice() // is copied when it is known that nobody borrows it
+    const changing = make(50_000, 50_000)
+    changing.data(0, large)
+    assert.isTrue(changing.hand(true)!.every(({ buffer }) => buffer === large.buffer))
+    changing.giveBack()
+    assert.isTrue(changing.hand()!.every(({ buffer }) => buffer !== large.buffer))
   })
 
   it("copies what waits before its bytes are overwritten, and what a consumer gave back", () => {
     const window = make()
     const bytes = stream("01", "02", "03").slice()
+    window.hand(true)
     window.data(0, bytes)
     window.hand(true)
     window.take(1)
@@ -124,6 +133,7 @@ describe("ReceiveWindow", () => {
     assert.deepStrictEqual(hand(window), ["02", "03"])
     const other = make()
     const first = stream("01").slice()
+    other.hand(true)
     other.data(0, first)
     other.data(2, stream("02").slice()) // other bytes: the first ones may be overwritten
     first.fill(0)
@@ -133,6 +143,7 @@ describe("ReceiveWindow", () => {
   it("leaves messages where they lie when their bytes are kept", () => {
     const window = make()
     const bytes = stream("01", "02").slice()
+    window.hand(true)
     window.data(0, bytes)
     window.keep()
     assert.isTrue(window.hand()!.every(({ buffer }) => buffer === bytes.buffer))
