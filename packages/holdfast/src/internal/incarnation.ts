@@ -153,16 +153,21 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
         yield* onInput
         onInput = undefined
       }
+      isDigesting = true
       yield* digest
+      isDigesting = false
+      work(peer.hasData) // an answer that is there already goes at once
       for (let turns = 0; turns < lentTurnsMax && peer.channels.isLentOut; turns++) yield* Effect.yieldNow
       if (peer.channels.own()) link.keep() // whoever waited has had its turn
     }
   })
 
-  const write = Effect.gen(function* () {
+  const write = Effect.fnUntraced(function* (isWhole: boolean) {
+    let isGathered = isWhole
     let bytesInTurn = 0
     while (hasWork()) {
-      if (bytesInTurn === 0) yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
+      if (!isGathered) yield* Effect.yieldNow // so that what is sent in one turn of the event loop is one write
+      isGathered = false
       if (verdict !== undefined) return
       conversation.expire()
       const written = peer.write(Math.max(0, roomBytes()))
@@ -177,17 +182,20 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
       yield* link.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)
       isWriting = false
       bytesInTurn += written.dataBytes
-      if (written.dataBytes < joinedBytesMin || bytesInTurn >= turnBytesMax) bytesInTurn = 0
+      isGathered = written.dataBytes >= joinedBytesMin && bytesInTurn < turnBytesMax
+      if (!isGathered) bytesInTurn = 0
       if (peer.hasNews) acknowledge()
     }
   })
 
   const hasWork = () => peer.hasControl || (peer.hasData && roomBytes() > 0)
   let writing: Fiber.Fiber<void, ConnectionError.ConnectionError> | undefined
-  /** Nobody waits for something to write: whoever has some starts the writer. */
-  const work = () => {
-    if (writing !== undefined || verdict !== undefined || !hasWork()) return
-    writing = start(write)
+  /** Input is being handed out, and what comes of it is to be one write. */
+  let isDigesting = false
+  /** Nobody waits for something to write: whoever has some starts the writer. `isWhole`: nothing is to join it. */
+  const work = (isWhole = false) => {
+    if (isDigesting || writing !== undefined || verdict !== undefined || !hasWork()) return
+    writing = start(write(isWhole))
     writing.addObserver((exit) => {
       writing = undefined
       if (Exit.isFailure(exit)) decide(Exit.failCause(exit.cause))
