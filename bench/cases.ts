@@ -59,15 +59,23 @@ const exchanges = (
     }))
   )
 
+/** Who streams as another one does. */
+const asking = ["holdfast-requests", "holdfast-requests-together"]
+
 /** Who answers as another one does. */
 const streamingOnly = ["holdfast-owned", "holdfast-messages", "holdfast-handle", "holdfast-schema", "effect-rpc-arrays"]
 const answering = (contestants: ReadonlyArray<string>) => contestants.filter((name) => !streamingOnly.includes(name))
 
 export const cases: ReadonlyArray<Case> = [
-  ...streams([...own.filter((name) => name !== "holdfast-requests"), ...peers]),
+  ...streams([...own.filter((name) => !asking.includes(name)), ...peers]),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 50),
   ...streams(["session", "holdfast-arrays", "holdfast-messages"], 200),
-  ...exchanges("ping", 1, answering(own), sizes),
+  ...exchanges(
+    "ping",
+    1,
+    answering(own).filter((name) => name !== "holdfast-requests-together"),
+    sizes
+  ),
   ...exchanges("ping", 1, answering(peers), [64]),
   ...exchanges("requests", 64, answering([...own, ...peers]), [64]),
   ...channelCases,

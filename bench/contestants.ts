@@ -14,6 +14,7 @@ const madeHere = {
   "holdfast-messages": async () => (await import("./contestants/holdfast.ts")).messages,
   "holdfast-handle": async () => (await import("./contestants/holdfast.ts")).handle,
   "holdfast-requests": async () => (await import("./contestants/holdfast.ts")).requests,
+  "holdfast-requests-together": async () => (await import("./contestants/holdfast.ts")).requestsTogether,
   "holdfast-schema": async () => (await import("./contestants/holdfast.ts")).schema
 } satisfies Record<string, Load>
 

@@ -18,7 +18,7 @@ export const tables = (outcomes: ReadonlyArray<Outcome>): ReadonlyArray<string> 
 }
 
 /** Beside the peers stand those whose messages do the same: they are what a program would use instead. */
-const beside = ["holdfast-arrays", "holdfast-messages", "holdfast-requests"]
+const beside = ["holdfast-arrays", "holdfast-messages", "holdfast-requests", "holdfast-requests-together"]
 
 const peerKinds = ["stream", "ping", "requests"]
 

@@ -109,7 +109,7 @@ export const handle: Contestant = {
 
 const Echo = Requests.make("echo")
 
-/** A fiber for each question on either side, each with its own patience. Nobody streams this way. */
+/** A fiber for each question that is open, each with its own patience. Nobody streams this way. */
 export const requests: Contestant = {
   ...arrays,
   answer: () => listening(Bytes.serve((session) => Echo.serve(session, (question) => Effect.succeed(question)))),
@@ -126,6 +126,24 @@ export const requests: Contestant = {
           Array.from({ length: asker.outstanding }, () => one),
           { concurrency: "unbounded", discard: true }
         )
+      }).pipe(Effect.scoped)
+    )
+}
+
+/** The same questions, as many as may be open at once in one call: one fiber waits for all of them. */
+export const requestsTogether: Contestant = {
+  ...requests,
+  ask: (port, asker) =>
+    conversing(port, (session) =>
+      Effect.gen(function* () {
+        const echo = yield* Echo.client(session, { patience: "30 seconds" })
+        yield* Effect.whileLoop({
+          while: () => !asker.isOver,
+          body: () => echo.askAll(Array.from({ length: asker.outstanding }, () => asker.question())),
+          step: (answers) => {
+            for (const answer of answers) asker.answered(answer)
+          }
+        })
       }).pipe(Effect.scoped)
     )
 }

@@ -13,7 +13,7 @@
  *
  * const Prices = Requests.make("prices", { request: Schema.String, response: Schema.Number, failure: Unknown })
  *
- * // One side answers: a fiber for each request, interrupted when whoever asked is.
+ * // One side answers, many at once. A handler is interrupted when whoever asked is.
  * const Server = Market.serve((session) =>
  *   Prices.serve(session, (symbol) => (symbol === "ACME" ? Effect.succeed(42) : Effect.fail(new Unknown({ symbol }))))
  * )
@@ -53,6 +53,24 @@ export interface Client<in Request, out Response, out Failure> {
     request: Request,
     options?: AskOptions | undefined
   ) => Effect.Effect<Response, Failure | ConnectionError>
+  /**
+   * Asks many at once and waits for their responses, which come in the order of the requests; each has the whole patience.
+   * It fails as soon as one of them does, and withdraws the others. As `Effect.forEach` over `ask` with unbounded
+   * concurrency, at a part of its cost: one fiber waits for all.
+   *
+   * ```ts
+   * import { Schema } from "effect"
+   * import { Requests } from "holdfast"
+   *
+   * const Prices = Requests.make("prices", { request: Schema.String, response: Schema.Number })
+   *
+   * const portfolio = (prices: Requests.Client<string, number, never>) => prices.askAll(["ACME", "HOLD"])
+   * ```
+   */
+  readonly askAll: (
+    requests: ReadonlyArray<Request>,
+    options?: AskOptions | undefined
+  ) => Effect.Effect<Array<Response>, Failure | ConnectionError>
   /** Requests that wait for a slot, or with the other side; those too that were interrupted and not yet confirmed. */
   readonly outstanding: Effect.Effect<number>
 }

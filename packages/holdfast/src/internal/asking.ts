@@ -22,6 +22,7 @@ import type { Codec } from "./codec.ts"
 import { type Deadline, deadlineOf, Deadlines, Wait } from "./deadlines.ts"
 import type { Flow } from "./flow.ts"
 import * as RequestRecord from "./requestRecord.ts"
+import { Together } from "./together.ts"
 
 export interface Codecs {
   readonly request: Codec<unknown, never>
@@ -64,12 +65,27 @@ export const make = Effect.fnUntraced(function* (options: Options) {
             : Effect.flatMap(deadlineOf(patience ?? options.patience), (own) => send(payload!, own))
       )
     },
+    askAll: (requests, { patience } = {}) =>
+      Effect.flatMap(
+        Effect.suspend(() => codecs.request.encode(requests)),
+        (payloads) => {
+          const own = Effect.suspend(() => deadlineOf(patience ?? options.patience))
+          const deadlines =
+            patience === undefined && !isStepped
+              ? Effect.succeed(payloads.map(() => deadline))
+              : Effect.forEach(payloads, () => own)
+          return Effect.flatMap(deadlines, (deadlines) =>
+            Effect.callback<Array<unknown>, unknown>((resume) => asking.askAll(payloads, deadlines, resume))
+          )
+        }
+      ),
     outstanding: Effect.sync(() => asking.outstanding)
   }
   return client
 })
 
-type Resume = (outcome: Effect.Effect<unknown, unknown>) => void
+/** `isFailure`: what it will come to is no response. */
+type Resume = (outcome: Effect.Effect<unknown, unknown>, isFailure: boolean) => void
 
 /** Somebody who waits for a slot or a reply. */
 class Asked extends Wait {
@@ -107,8 +123,8 @@ class Asking {
   private readonly freeSlots: Array<number> = []
   /** Open while there may be something to send for which there was no room. */
   private readonly work = Latch.makeUnsafe(false)
-  /** Replies are being handed out: what is asked meanwhile goes with the rest. */
-  private handedAt: number | undefined
+  /** Many are being asked, or answered: the link is told when all of them are. */
+  private batchAt: number | undefined
   private over: Cause.Cause<ConnectionError> | undefined
 
   constructor(options: Options, clock: Clock.Clock) {
@@ -124,16 +140,46 @@ class Asking {
   /** Asks, and returns what withdraws it. */
   ask(payload: Uint8Array, deadline: Deadline, resume: Resume): Effect.Effect<void> | undefined {
     if (this.over !== undefined) {
-      resume(Effect.failCause(this.over))
+      resume(Effect.failCause(this.over), true)
       return undefined
     }
-    const asked = new Asked(this, payload, resume, deadline, this.handedAt ?? this.deadlines.now())
+    const asked = this.begin(payload, deadline, resume)
+    return Effect.sync(() => this.withdraw(asked))
+  }
+
+  /** Asks many for one who waits until all have a response, or one has none. Returns what withdraws them. */
+  askAll(
+    payloads: ReadonlyArray<Uint8Array>,
+    deadlines: ReadonlyArray<Deadline>,
+    resume: (outcome: Effect.Effect<Array<unknown>, unknown>) => void
+  ): Effect.Effect<void> | undefined {
+    if (this.over !== undefined || payloads.length === 0) {
+      resume(this.over === undefined ? Effect.succeed([]) : Effect.failCause(this.over))
+      return undefined
+    }
+    const all: Array<Asked> = []
+    const withdraw = () => this.inBatch(() => all.forEach((asked) => this.withdraw(asked)))
+    const together = new Together(payloads.length, (outcome, isFailure) => {
+      if (isFailure) withdraw()
+      resume(outcome)
+    })
+    this.inBatch(() =>
+      payloads.forEach((payload, at) =>
+        all.push(this.begin(payload, deadlines[at]!, (outcome, isFailure) => together.settled(at, outcome, isFailure)))
+      )
+    )
+    if (together.isOver) withdraw() // one has failed at once, and others were asked behind it
+    return Effect.sync(withdraw)
+  }
+
+  private begin(payload: Uint8Array, deadline: Deadline, resume: Resume): Asked {
+    const asked = new Asked(this, payload, resume, deadline, this.batchAt ?? this.deadlines.now())
     this.deadlines.begin(asked)
     if (this.waiting.size > 0 || this.cancelled.size > 0 || !this.trySend(asked)) {
       this.waiting.add(asked)
       this.advance()
-    } else if (this.handedAt === undefined) this.flow.outbox.appended()
-    return Effect.sync(() => this.withdraw(asked))
+    } else if (this.batchAt === undefined) this.flow.outbox.appended()
+    return asked
   }
 
   /** Sends what found no room, as there is some. */
@@ -182,7 +228,7 @@ class Asking {
       this.waiting.clear()
       this.sent.length = 0
       this.sentCount = 0
-      for (const each of asked) if (each instanceof Asked) this.settle(each, Effect.failCause(this.over))
+      for (const each of asked) if (each instanceof Asked) this.settle(each, Effect.failCause(this.over), true)
       return Cause.hasDies(this.over) ? channel.reset("whoever asked has died") : Effect.void
     })
   }
@@ -191,21 +237,29 @@ class Asking {
   overdue(asked: Asked, { asked: times, missingFor }: Evidence): void {
     const reason = new AnswerOverdue({ asked: times, missingFor, unanswered: this.outstanding })
     this.withdraw(asked)
-    asked.resume(Effect.fail(connectionError(reason)))
+    asked.resume(Effect.fail(connectionError(reason)), true)
   }
 
   /** Hands out replies. Whether all are some. */
   private hand(batch: ReadonlyArray<Uint8Array>): boolean {
-    this.handedAt = this.deadlines.now()
-    try {
+    return this.inBatch(() => {
       for (const bytes of batch) {
         const record = RequestRecord.decode(bytes)
         if (record === undefined || !RequestRecord.isReply(record) || this.sent[record.slot] === undefined) return false
         this.replied(record)
       }
       return true
+    })
+  }
+
+  /** What is sent meanwhile goes together, and begins at one instant. */
+  private inBatch<A>(body: () => A): A {
+    if (this.batchAt !== undefined) return body()
+    this.batchAt = this.deadlines.now()
+    try {
+      return body()
     } finally {
-      this.handedAt = undefined
+      this.batchAt = undefined
       this.advance()
       this.flow.outbox.appended()
     }
@@ -221,25 +275,28 @@ class Asking {
           asked,
           codecs.response.isBytes
             ? Exit.succeed(payload)
-            : Effect.map(codecs.response.decode([payload]), ([response]) => response)
+            : Effect.map(codecs.response.decode([payload]), ([response]) => response),
+          false
         )
       case "Failure":
         return this.settle(
           asked,
-          Effect.flatMap(codecs.failure.decode([payload]), ([failure]) => Effect.fail(failure))
+          Effect.flatMap(codecs.failure.decode([payload]), ([failure]) => Effect.fail(failure)),
+          true
         )
       case "Died":
       case "Interrupted":
       case "Invalid":
         return this.settle(
           asked,
-          Effect.fail(connectionError(new RequestFailed({ channel: channel.name, outcome: kind })))
+          Effect.fail(connectionError(new RequestFailed({ channel: channel.name, outcome: kind }))),
+          true
         )
     }
   }
 
   private refused(asked: Asked, error: ConnectionError): void {
-    if (this.sent[asked.slot] === asked) this.settle(asked, Effect.fail(error))
+    if (this.sent[asked.slot] === asked) this.settle(asked, Effect.fail(error), true)
     this.release(asked.slot)
   }
 
@@ -253,9 +310,9 @@ class Asking {
     this.advance()
   }
 
-  private settle(asked: Asked, outcome: Effect.Effect<unknown, unknown>): void {
+  private settle(asked: Asked, outcome: Effect.Effect<unknown, unknown>, isFailure: boolean): void {
     this.deadlines.end(asked)
-    asked.resume(outcome)
+    asked.resume(outcome, isFailure)
   }
 
   /** Sends what there is room for, and leaves the rest to the fiber that waits for room. */
@@ -282,7 +339,7 @@ class Asking {
         isAny = true
       }
     }
-    if (isAny && this.handedAt === undefined) outbox.appended()
+    if (isAny && this.batchAt === undefined) outbox.appended()
     return isAll
   }
 
