@@ -361,7 +361,7 @@ describe("A window", () => {
         const grown = yield* Effect.forEach(["one", "two", "three"], (name) => channel(ends, name))
         for (const { ours, theirs } of grown) {
           const { fiber } = yield* collect(theirs)
-          yield* ours.sendAll(Array.from({ length: 300 }, () => large(1000)))
+          yield* ours.sendAll(Array.from({ length: 1000 }, () => large(1000)))
           yield* flowing(ours.flush)
           yield* Fiber.interrupt(fiber)
         }

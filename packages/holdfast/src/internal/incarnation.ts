@@ -32,6 +32,10 @@ const lastWriteTimeout = "1 second"
 /** Acknowledgements go out at once, and then not more often than this. */
 const acknowledgeInterval = Duration.millis(10)
 
+/** The first ones come sooner: whoever sends finds out by them what the link carries (as TCP's quick acknowledgements). */
+const quickAcknowledgementsMax = 32
+const quickMillis = 1
+
 export interface Options {
   readonly conversation: Conversation
   readonly wire: Wire
@@ -204,10 +208,12 @@ export const run = Effect.fn("holdfast.incarnation")(function* (options: Options
   }
 
   let mayAcknowledge = true
+  let quickAcknowledgements = quickAcknowledgementsMax
   const acknowledge = () => {
     if (!mayAcknowledge || isWriting || !peer.hasNews) return
     mayAcknowledge = false
-    around.alarms.set(again, around.alarms.now() + Duration.toMillis(acknowledgeInterval))
+    const millis = quickAcknowledgements-- > 0 ? quickMillis : Duration.toMillis(acknowledgeInterval)
+    around.alarms.set(again, around.alarms.now() + millis)
     peer.announce()
     work()
   }
