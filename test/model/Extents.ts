@@ -13,8 +13,8 @@ export const isFull = MESSAGES !== undefined
 /** One channel, opened by the client. */
 const one: Extent = { ...plain, incarnations: 2, channels: 1, channelsMax: 1, channelMessages: [1, 0] }
 
+/** For a quick look. */
 const quick: ReadonlyArray<Extent> = [
-  { ...plain, incarnations: 2, messages: 2, restarts: 1 },
   { ...plain, incarnations: 3, messages: 1, restarts: 1 },
   { ...plain, incarnations: 2, messages: 1, restarts: 1, declines: 1, ends: true },
   { ...one, channelEnds: true, restarts: 1 },
@@ -47,8 +47,11 @@ const channels: ReadonlyArray<Extent> = [
   { ...one, messages: 1 }
 ]
 
-/** What is explored. */
-export const extents: ReadonlyArray<Extent> = isFull ? [asked, fine, ...channels] : quick
+/** The world that takes the longest. */
+export const large: ReadonlyArray<Extent> = isFull ? [asked] : [{ ...plain, incarnations: 2, messages: 2, restarts: 1 }]
+
+/** All others. */
+export const smaller: ReadonlyArray<Extent> = isFull ? [fine, ...channels] : quick
 
 /** An extent in words. */
 export const words = (extent: Extent): string =>

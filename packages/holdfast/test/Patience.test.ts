@@ -402,6 +402,31 @@ describe("Patience", () => {
     })
   )
 
+  it.effect(
+    "three hundred watches share one timer: each is over at its own instant, and one that is given up never",
+    () =>
+      Effect.gen(function* () {
+        const clock = yield* Clock.Clock
+        const over: Array<readonly [place: number, at: number]> = []
+        const delayOf = (place: number) => ((place * 7919) % 300) + 1
+        const watches = yield* Effect.forEach(
+          Array.from({ length: 300 }, (_, place) => place),
+          (place) =>
+            Patience.watch({ patience: delayOf(place), anchor: 0 }).run.pipe(
+              Effect.andThen(Effect.sync(() => over.push([place, Patience.monotonicMillis(clock)]))),
+              Effect.forkChild({ startImmediately: true })
+            )
+        )
+        yield* Fiber.interruptAll(watches.filter((_, place) => place % 3 === 0))
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(over.length, 200)
+        assert.deepStrictEqual(
+          over,
+          over.map(([place]) => [place, delayOf(place)] as const).toSorted(([, a], [, b]) => a - b)
+        )
+      })
+  )
+
   it.effect("watching is free: a million arrivals wake no fiber and cost no timer", () =>
     Effect.gen(function* () {
       const test = yield* Clock.Clock

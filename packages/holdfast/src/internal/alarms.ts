@@ -97,6 +97,7 @@ export class Alarms {
     const now = this.now()
     const due: Array<Alarm> = []
     for (let first = this.alarms[0]; first !== undefined && first.due <= now; first = this.alarms[0]) {
+      if (due.length === ringsAtOnce) break
       this.remove(first)
       due.push(first)
     }
@@ -139,6 +140,9 @@ export class Alarms {
     this.alarms[below.place] = below
   }
 }
+
+/** Others have their turn between so many and the next ones. */
+const ringsAtOnce = 64
 
 /** Between its instant and its call. */
 const ringing = -2

@@ -150,6 +150,7 @@ export const serve =
             const incarnation = ++member.incarnation
             if (opened === "Resumed") tell({ _tag: "SessionResumed", at: at(), session: id, incarnation })
             member.expiry?.interruptUnsafe()
+            member.expiry = undefined
             return Incarnation.run({
               conversation,
               wire,
