@@ -56,7 +56,7 @@ export interface Client<in Request, out Response, out Failure> {
   /**
    * Asks many at once and waits for their responses, which come in the order of the requests; each has the whole patience.
    * It fails as soon as one of them does, and withdraws the others. As `Effect.forEach` over `ask` with unbounded
-   * concurrency, at a part of its cost: one fiber waits for all.
+   * concurrency, but one fiber waits for all.
    *
    * ```ts
    * import { Schema } from "effect"
