@@ -215,9 +215,10 @@ export class Channels {
       const { id, send } = channel
       const frameBytesMax = this.limits.frameBytesMax - dataHeaderBytesMax
       send.feed(turns.isAlone ? bytesMax - bytes : channel.deficitBytes)
-      // A part of a record is not left alone, or the other side would hold one for every channel; a huge one has to be.
+      // Parts of records are not left alone if so much is written anyway, or the other side would hold one for every channel.
       const { recordBytesLeft } = send
-      const turnBytes = Math.max(channel.deficitBytes, recordBytesLeft <= wholeBytesMax ? recordBytesLeft : 0)
+      const isWhole = recordBytesLeft <= Math.min(bytesMax, wholeBytesMax)
+      const turnBytes = Math.max(channel.deficitBytes, isWhole ? recordBytesLeft : 0)
       const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : turnBytes)
       const possible = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
       if (possible > 0) {
@@ -228,7 +229,7 @@ export class Channels {
         bytes += length
         credit.sent(channel)
         credit.awaiting.delete(channel)
-        turns.spend(channel, length, length < recordBytesLeft && recordBytesLeft <= wholeBytesMax)
+        turns.spend(channel, length, isWhole && length < recordBytesLeft)
       }
       this.ready(channel)
     }
@@ -272,7 +273,7 @@ export class Channels {
   }
 }
 
-/** A record up to this is sent in one turn. */
+/** A record up to this is sent in one turn, if so much is written at once. */
 const wholeBytesMax = 131_072
 /** The header of a record must fit. */
 const windowBytesMin = 8

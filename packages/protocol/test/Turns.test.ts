@@ -32,17 +32,26 @@ const times = <A>(count: number, one: () => A): Array<A> => Array.from({ length:
 
 describe("Turns", () => {
   it("let a small message overtake a large one, on whichever channel it is", () => {
-    const { client } = new Peers(roomy)
-    const [large] = bulk(client, [1])
-    assert.deepStrictEqual(
-      data(client.write(100_000)).map(([id]) => id),
-      [large!.id, large!.id]
-    )
-    const small = client.openChannel("small")!
-    for (const channel of [small, client.main]) {
-      say(client, channel, new Uint8Array(10))
-      assert.deepStrictEqual(data(client.write(1000))[0], [channel.id, 11])
+    for (const bytes of [20_000, 100_000, 1_000_000]) {
+      const { client } = new Peers(roomy)
+      const [large] = bulk(client, [1], bytes)
+      assert.deepStrictEqual(data(client.write(10_000)), [[large!.id, 10_000]])
+      const small = client.openChannel("small")!
+      for (const channel of [small, client.main]) {
+        say(client, channel, new Uint8Array(10))
+        assert.deepStrictEqual(data(client.write(1000))[0], [channel.id, 11])
+      }
     }
+  })
+
+  it("send a record whole in one turn if so much is written at once", () => {
+    const { client } = new Peers(roomy)
+    const [first, second] = bulk(client, [1, 1], 50_000)
+    const record = 50_004
+    assert.deepStrictEqual(data(client.write(200_000)), [
+      [first!.id, record],
+      [second!.id, record]
+    ])
   })
 
   it("write control frames before everything", () => {
