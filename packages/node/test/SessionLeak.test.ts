@@ -47,7 +47,7 @@ describe("a session leaves no descriptor and no timer behind", () => {
           const scope = yield* Scope.make()
           yield* Effect.gen(function* () {
             const client = yield* Effect.flatMap(stage, pair)
-            assert.include(more(before), "Timeout")
+            yield* Plain.until(() => more(before).length > 0) // or the next look could find nothing whatever was left
             if (isClosed) yield* client.close
           }).pipe(Scope.provide(scope))
           const [took] = yield* Effect.timed(Scope.close(scope, Exit.void))
