@@ -218,6 +218,10 @@ export class Channels {
       // Parts of records are not left alone if so much is written anyway, or the other side would hold one for every channel.
       const { recordBytesLeft } = send
       const isWhole = recordBytesLeft <= Math.min(bytesMax, wholeBytesMax)
+      if (!isWhole && channel.deficitBytes <= 0) {
+        turns.spend(channel, 0, false) // it was begun when more was written at once
+        continue
+      }
       const turnBytes = Math.max(channel.deficitBytes, isWhole ? recordBytesLeft : 0)
       const wanted = Math.min(bytesMax - bytes, turns.isAlone ? bytesMax : turnBytes)
       const possible = Math.min(wanted, send.sendableBytes, credit.roomOf(channel), frameBytesMax)
