@@ -339,3 +339,27 @@ describe("unix sockets", () => {
     })
   )
 })
+
+describe("small pieces that are written together", () => {
+  it.live("arrive as they were, however long the kernel has no room for them", () =>
+    Effect.gen(function* () {
+      const peer = yield* Plain.listenTcp
+      const link = yield* NodeLink.tcp({ host: "127.0.0.1", port: peer.port })
+      yield* link.reader
+      const { writeAll } = yield* link.writer
+      const sent = Array.from({ length: 4000 }, (_, n) => new Uint8Array(3000 + (n % 500)).fill(n % 251))
+      const writing = yield* Effect.forkChild(
+        Effect.forEach(sent, (bytes) => writeAll([bytes.subarray(0, 1000), bytes.subarray(1000)]), { discard: true })
+      )
+      yield* Plain.until(() => link.progress().queuedBytes > 0) // the kernel is full, and nobody reads
+      const [{ socket }] = peer.connections as [Plain.Seen]
+      const received: Array<Uint8Array> = []
+      socket.on("data", (bytes) => received.push(bytes))
+      socket.resume()
+      yield* Fiber.join(writing)
+      const bytes = Buffer.concat(sent)
+      yield* Plain.until(() => received.reduce((sum, { length }) => sum + length, 0) === bytes.length)
+      assert.strictEqual(Buffer.compare(Buffer.concat(received), bytes), 0)
+    }).pipe(Effect.scoped)
+  )
+})
