@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Logger, Random, Schema, Scope } from "effect"
 import { ConnectionError, Requests } from "holdfast"
-import { asking, byHand, incoming, Narrow, Prices, serving, Unknown } from "./RequestsTesting.ts"
+import { asking, byHand, echoing, incoming, Narrow, Prices, serving, Unknown } from "./RequestsTesting.ts"
 import { harm } from "./SessionHarm.ts"
 import { below, inScope, pair, steady, tagOf } from "./SessionPair.ts"
 import { bytes, flowing, settle } from "./SessionTesting.ts"
@@ -47,10 +47,7 @@ describe("Requests over a channel", () => {
   it.effect("carry bytes as they are where no schema is given", () =>
     inScope(
       Effect.gen(function* () {
-        const ends = yield* pair()
-        const Echo = Requests.make("echo")
-        yield* serving(Echo.serve(ends.theirs, (request) => Effect.succeed(request.toReversed())))
-        const echo = yield* Echo.client(ends.client, forEver)
+        const { echo } = yield* echoing(yield* pair())
         assert.deepStrictEqual(yield* flowing(echo.ask(Uint8Array.of(1, 2, 3))), Uint8Array.of(3, 2, 1))
         assert.deepStrictEqual(yield* flowing(echo.ask(new Uint8Array(0))), new Uint8Array(0))
       })

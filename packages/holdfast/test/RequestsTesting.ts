@@ -42,6 +42,13 @@ export const byHand = () => {
 export const serving = <E, R>(serve: Effect.Effect<void, E, R>) =>
   Effect.forkChild(Effect.exit(serve), { startImmediately: true })
 
+/** Bytes that come back turned round. */
+export const echoing = Effect.fnUntraced(function* ({ client, theirs }: Record<"client" | "theirs", Ends>) {
+  const Echo = Requests.make("echo")
+  yield* serving(Echo.serve(theirs, (request) => Effect.succeed(request.toReversed())))
+  return { echo: yield* Echo.client(client, { patience: "Infinity" }) }
+})
+
 /** A request that was begun, and how it ended: its answer, the tag of its failure, or "pending". */
 export const asking = Effect.fnUntraced(function* <A, E extends { readonly _tag: string }>(ask: Effect.Effect<A, E>) {
   let outcome: A | string = "pending"

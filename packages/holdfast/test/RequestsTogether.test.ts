@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema } from "effect"
 import { Requests } from "holdfast"
-import { asking, byHand, counting, Narrow, Prices, serving, Unknown } from "./RequestsTesting.ts"
+import { asking, byHand, counting, echoing, Narrow, Prices, serving, Unknown } from "./RequestsTesting.ts"
 import { inScope, now, pair, steady } from "./SessionPair.ts"
 import { bytes, flowing, settle } from "./SessionTesting.ts"
 import { until } from "./TestTime.ts"
@@ -37,9 +37,7 @@ describe("Requests that are asked together", () => {
     inScope(
       Effect.gen(function* () {
         const ends = yield* pair()
-        const Echo = Requests.make("echo")
-        yield* serving(Echo.serve(ends.theirs, (request) => Effect.succeed(request.toReversed())))
-        const echo = yield* Echo.client(ends.client, forEver)
+        const { echo } = yield* echoing(ends)
         yield* flowing(echo.ask(bytes("first")))
         yield* flowing(Effect.sleep("1 second")) // until all is acknowledged
         const { toServer } = ends.network.wire()
