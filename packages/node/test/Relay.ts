@@ -37,7 +37,8 @@ export const listen = (
       client.on("error", () => {})
       if (ignoring > 0) {
         ignoring--
-        ignored.add(client.resume())
+        // A dial that is given up before it knows that it was accepted ends in good order, and not with a reset.
+        ignored.add(client.resume().once("end", () => client.destroy()))
         return
       }
       const target = Net.connect({ ...to, allowHalfOpen: true })
