@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Session } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
@@ -124,6 +124,69 @@ describe("Messages without a Schema", () => {
         const { received } = yield* collect(theirs)
         yield* flowing(client.flush)
         assert.deepStrictEqual(received, ["before"])
+      })
+    )
+  )
+
+  it.effect("are sent each time that their send is run, and not before", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { client, theirs } = yield* pair()
+        const { received } = yield* collect(theirs)
+        const first = client.send(bytes("1"))
+        const second = client.send(bytes("2"))
+        yield* second
+        yield* first
+        yield* Effect.andThen(first, second)
+        yield* second
+        yield* flowing(client.flush)
+        assert.deepStrictEqual(received, ["2", "1", "1", "2", "2"])
+      })
+    )
+  )
+
+  it("are not sent by a generator that begins before it is run", async () => {
+    let rest: Effect.Effect<void, unknown> = Effect.void
+    const test = inScope(
+      Effect.gen(function* () {
+        const { client, theirs } = yield* pair()
+        const { received } = yield* collect(theirs)
+        const begin = Effect.fnUntracedEager(function* () {
+          yield* client.send(bytes("1"))
+        })
+        queueMicrotask(() => {
+          rest = begin()
+        })
+        yield* flowing(settle)
+        yield* flowing(client.flush)
+        assert.deepStrictEqual(received, [])
+        yield* rest
+        yield* flowing(client.flush)
+        assert.deepStrictEqual(received, ["1"])
+      })
+    )
+    await Effect.runPromise(Effect.provide(test, TestClock.layer()))
+  })
+
+  it.effect("that are sent without ever waiting leave others their turn", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { client, theirs } = yield* pair()
+        yield* collect(theirs)
+        const message = new Uint8Array(1024)
+        let isOver = false
+        let sent = 0
+        const sending = yield* Effect.forkChild(
+          Effect.gen(function* () {
+            for (; !isOver && sent < 100_000; sent++) yield* client.send(message)
+          })
+        )
+        yield* Effect.yieldNow
+        yield* Effect.yieldNow
+        isOver = true
+        yield* flowing(Fiber.join(sending))
+        assert.isAbove(sent, 0)
+        assert.isBelow(sent, 2000)
       })
     )
   )
