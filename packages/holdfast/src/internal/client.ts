@@ -286,7 +286,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       Effect.onExit((exit) => Effect.sync(() => conversation.finish(verdict(conversation, exit)))),
       Effect.forkScoped
     )
-    const session = Handle.make({ conversation, outgoing, incoming, dialNow: wake.open })
+    const session = new Handle.Handle({ conversation, outgoing, incoming, dialNow: wake.open })
     yield* PageEvents.waking(session.wake)
     const release = Effect.andThen(Effect.ignoreCause(Handle.shut(conversation, true)), Fiber.await(running))
     yield* Effect.addFinalizer(() => release)

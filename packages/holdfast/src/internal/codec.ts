@@ -37,14 +37,15 @@ export const definition = <S extends Schema.Constraint, C extends Schema.Constra
 })
 
 /** A codec that has its services. */
-export const provide = <A, R>(
-  { decode, encode, ...codec }: Codec<A, R>,
-  services: Context.Context<R>
-): Codec<A, never> => ({
-  ...codec,
-  encode: (messages) => Effect.provideContext(encode(messages), services),
-  decode: (batch) => Effect.provideContext(decode(batch), services)
-})
+export const provide = <A, R>(codec: Codec<A, R>, services: Context.Context<R>): Codec<A, never> => {
+  if (codec.isBytes) return codec as Codec<A, never>
+  const { decode, encode } = codec
+  return {
+    ...codec,
+    encode: (messages) => Effect.provideContext(encode(messages), services),
+    decode: (batch) => Effect.provideContext(decode(batch), services)
+  }
+}
 
 /** The codec of a Schema, or of bytes. */
 export const make = (schema: Schema.Constraint | undefined, isBorrowing = false): Codec<unknown, unknown> => {

@@ -19,7 +19,8 @@ import { monotonicMillis } from "../Patience.ts"
 import type { Policy } from "../Policy.ts"
 import type { State } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
-import { Flow } from "./flow.ts"
+import { type Carrier, Flow } from "./flow.ts"
+import { Flows } from "./flows.ts"
 import { type Budget, type Limits, limitsOf } from "./backlogLimits.ts"
 import type { LossPoint } from "./outbox.ts"
 
@@ -51,13 +52,11 @@ export interface Options {
   readonly onFinish?: ((exit: Exit.Exit<void, ConnectionError>) => void) | undefined
 }
 
-export class Conversation {
+export class Conversation implements Carrier {
   peer: Peer.Peer
   policy: Policy
-  /** The session's own messages. */
-  readonly main: Flow
   /** One for each channel, the main one included. */
-  readonly flows = new Map<Channel.Channel, Flow>()
+  readonly flows: Flows
   readonly clock: Clock.Clock
   readonly bulletin: Bulletin
   attachment: Attachment | undefined
@@ -71,20 +70,14 @@ export class Conversation {
   isClosing = false
   /** There is a session on the other side that has to be told when this one ends. */
   isEstablished = false
-  /** Channels that the other side has opened and nobody has asked for. */
-  readonly incoming = new Set<Flow>()
 
   private readonly options: Options
-  /** Flows on which somebody waits for a fact. */
-  private readonly looking = new Set<Flow>()
   /** The session moves elsewhere: nothing more is sent on its channels. */
   private moving: ConnectionError | undefined
   /** Of the session's own messages, and of channels that nobody has accepted yet. */
   private readonly usualLimits = limitsOf(() => this.policy.backlog, {}, Infinity)
   private keptBytes = 0
   private heldBytes = 0
-  /** Channels of which messages expire. */
-  private readonly expiring = new Set<Flow>()
 
   constructor(options: Options) {
     this.options = options
@@ -92,12 +85,26 @@ export class Conversation {
     this.policy = options.policy
     this.bulletin = options.bulletin
     this.peer = new Peer.Peer(options.limits, options.side)
-    this.main = this.flow(this.peer.main, this.usualLimits)
+    this.flows = new Flows(new Flow(this, this.peer.main, this.usualLimits))
+  }
+
+  /** The session's own messages. */
+  get main(): Flow {
+    return this.flows.main
   }
 
   /** Monotonic milliseconds. */
   now(): number {
     return monotonicMillis(this.clock)
+  }
+
+  get messageBytesMax(): number {
+    return this.options.limits.messageBytesMax
+  }
+
+  /** What several conversations share, if they do. */
+  get budget(): Budget | undefined {
+    return this.options.budget
   }
 
   get exit(): Exit.Exit<void, ConnectionError> | undefined {
@@ -112,14 +119,14 @@ export class Conversation {
   /** Messages of ours, on all channels, that are not yet taken. */
   get unacknowledged(): number {
     let messages = 0
-    for (const { outbox } of this.flows.values()) messages += outbox.unacknowledged
+    for (const { outbox } of this.flows) messages += outbox.unacknowledged
     return messages
   }
 
   /** Messages of theirs, on all channels, that have arrived and are not taken. */
   get untaken(): number {
     let messages = 0
-    for (const { receive } of this.flows.keys()) messages += receive.untakenCount
+    for (const { channel } of this.flows) messages += channel.receive.untakenCount
     return messages
   }
 
@@ -130,7 +137,7 @@ export class Conversation {
 
   /** Everything of ours was taken, and the other side, if there is one, knows that it was all. */
   get isAcknowledged(): boolean {
-    for (const { outbox } of this.flows.values()) {
+    for (const { outbox } of this.flows) {
       if (!outbox.isAcknowledged && (this.isEstablished || outbox.unacknowledged > 0)) return false
     }
     return true
@@ -176,11 +183,6 @@ export class Conversation {
     this.endAbandoned(flow)
   }
 
-  /** Messages of the flow may expire. */
-  expires(flow: Flow): void {
-    this.expiring.add(flow)
-  }
-
   // ---- what incarnations tell
 
   /** Looks at what the last input has brought. Returns what only the incarnation can act on. */
@@ -189,7 +191,7 @@ export class Conversation {
     for (const channel of facts.opened) {
       const flow = this.flow(channel, this.usualLimits)
       if (this.moving !== undefined) flow.outbox.end(this.moving)
-      this.incoming.add(flow)
+      this.flows.offer(flow)
     }
     for (const { channel, ordinal } of facts.rejected) {
       this.flows.get(channel)?.outbox.declined(ordinal)
@@ -204,13 +206,13 @@ export class Conversation {
       this.changed(channel, (flow) => this.endFlow(flow, flow.wasReset({ code, detail, by: "peer" })))
     }
     for (const channel of facts.finished) this.changed(channel, (flow) => this.endFlow(flow, Exit.void))
-    this.look()
+    this.flows.look()
     return facts
   }
 
   /** Skips what has come too late to be handed to the link. */
   expire(): void {
-    for (const { outbox } of this.expiring) outbox.expire()
+    this.flows.expire()
   }
 
   /** The other side goes away, and everything that concerns it is done. */
@@ -219,10 +221,49 @@ export class Conversation {
     return this.goingAway !== undefined && openCount === 0 && send.isDrained && receive.taken >= this.goingAway.end
   }
 
+  // ---- what flows tell
+
+  accepted({ channel }: Flow): void {
+    this.peer.ready(channel)
+    this.attachment?.work()
+  }
+
+  skipped({ channel }: Flow, count: number): void {
+    this.bulletin.event({ _tag: "Skipped", channel: channel.name, count })
+  }
+
+  looking(flow: Flow, isLooking: boolean): void {
+    this.flows.awaited(flow, isLooking)
+  }
+
+  /** Tells the shared budget what is held now. */
+  account(flow: Flow): void {
+    const { budget } = this.options
+    if (budget === undefined) return
+    const keptBytes = flow.exit === undefined ? flow.channel.send.keptBytes : 0
+    this.keptBytes += keptBytes - flow.keptBytes
+    flow.keptBytes = keptBytes
+    const heldBytes = this.exit === undefined ? this.keptBytes + this.peer.untakenBytes : 0
+    const moreBytes = heldBytes - this.heldBytes
+    this.heldBytes = heldBytes // first: whoever waits for what is freed may come back here
+    if (moreBytes !== 0) budget.held(moreBytes)
+  }
+
+  /** Something was taken on the flow. */
+  taken(flow: Flow): void {
+    this.peer.took(flow.channel)
+    this.account(flow)
+    if (this.peer.hasWork) this.attachment?.work()
+    else if (this.peer.hasNews) this.attachment?.news()
+    this.flows.look()
+  }
+
+  // ---- the incarnation of the moment
+
   attach(attachment: Attachment): void {
     this.attachment = attachment
     this.isEstablished = true
-    this.look()
+    this.flows.look()
   }
 
   detach(attachment: Attachment): void {
@@ -287,7 +328,7 @@ export class Conversation {
 
   /** Accepts no more, on no channel. */
   end(): void {
-    for (const { outbox } of this.flows.values()) outbox.end()
+    for (const { outbox } of this.flows) outbox.end()
   }
 
   /** The session is over. Everything that is pending settles; the first call decides. */
@@ -298,7 +339,7 @@ export class Conversation {
     this.bulletin.state({ _tag: "Closed", exit })
     this.bulletin.event({ _tag: "Closed", exit })
     this.main.finish(exit)
-    for (const flow of [...this.flows.values()]) if (flow !== this.main) this.endFlow(flow, Exit.fail(failure))
+    for (const flow of this.flows.others) this.endFlow(flow, Exit.fail(failure))
     this.options.onFinish?.(exit)
   }
 
@@ -308,22 +349,8 @@ export class Conversation {
   }
 
   private flow(channel: Channel.Channel, limits: () => Limits): Flow {
-    const flow: Flow = new Flow({
-      channel,
-      limits,
-      messageBytesMax: this.options.limits.messageBytesMax,
-      budget: this.options.budget,
-      now: () => this.now(),
-      accepted: () => {
-        this.peer.ready(flow.channel)
-        this.attachment?.work()
-      },
-      skipped: (count) => this.bulletin.event({ _tag: "Skipped", channel: channel.name, count }),
-      taken: (flow) => this.taken(flow),
-      account: (flow) => this.account(flow),
-      looking: this.looking
-    })
-    this.flows.set(channel, flow)
+    const flow = new Flow(this, channel, limits)
+    this.flows.add(flow)
     return flow
   }
 
@@ -341,50 +368,21 @@ export class Conversation {
   }
 
   private endFlow(flow: Flow, exit: Exit.Exit<void, ConnectionError>): void {
-    if (flow !== this.main) this.flows.delete(flow.channel)
-    this.expiring.delete(flow)
-    this.incoming.delete(flow)
+    this.flows.remove(flow)
     flow.finish(exit)
   }
 
   private endChannels(error: ConnectionError): void {
     this.moving = error
-    for (const flow of this.flows.values()) if (flow !== this.main) flow.outbox.end(error)
-  }
-
-  /** Tells the shared budget what is held now. */
-  private account(flow: Flow): void {
-    const { budget } = this.options
-    if (budget === undefined) return
-    const keptBytes = flow.exit === undefined ? flow.channel.send.keptBytes : 0
-    this.keptBytes += keptBytes - flow.keptBytes
-    flow.keptBytes = keptBytes
-    const heldBytes = this.exit === undefined ? this.keptBytes + this.peer.untakenBytes : 0
-    const moreBytes = heldBytes - this.heldBytes
-    this.heldBytes = heldBytes // first: whoever waits for what is freed may come back here
-    if (moreBytes !== 0) budget.held(moreBytes)
-  }
-
-  private taken(flow: Flow): void {
-    this.peer.took(flow.channel)
-    this.account(flow)
-    if (this.peer.hasWork) this.attachment?.work()
-    else if (this.peer.hasNews) this.attachment?.news()
-    this.look()
-  }
-
-  private look(): void {
-    for (const flow of this.looking) flow.look()
+    for (const { outbox } of this.flows.others) outbox.end(error)
   }
 
   private replacePeer(error: ConnectionError): void {
     const { receive } = this.peer
-    for (const flow of [...this.flows.values()]) if (flow !== this.main) this.endFlow(flow, Exit.fail(error))
-    this.flows.clear()
+    for (const flow of this.flows.others) this.endFlow(flow, Exit.fail(error))
     this.peer = new Peer.Peer(this.options.limits, this.options.side)
     this.peer.receive.adopt(receive)
     this.main.channel = this.peer.main
-    this.flows.set(this.peer.main, this.main)
     this.goingAway = undefined
     this.moving = undefined
     this.isEstablished = false

@@ -5,25 +5,34 @@
 import type { Channel } from "@holdfast/protocol"
 import { Deferred, Effect, Exit, Option, Semaphore } from "effect"
 import { ChannelReset, Closed, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
-import type { Limits } from "./backlogLimits.ts"
-import { Outbox, type Options as OutboxOptions } from "./outbox.ts"
+import type { Budget, Limits } from "./backlogLimits.ts"
+import { Outbox, type Owner } from "./outbox.ts"
 
-export interface Options extends Omit<OutboxOptions, "held"> {
+/** What carries channels. */
+export interface Carrier {
+  readonly messageBytesMax: number
+  readonly budget: Budget | undefined
+  /** Monotonic milliseconds. */
+  now(): number
+  /** There is more to send. */
+  accepted(flow: Flow): void
+  /** So many messages are not sent at all. */
+  skipped(flow: Flow, count: number): void
   /** The consumer has taken something. */
-  readonly taken: (flow: Flow) => void
-  /** Flows on which somebody waits for a fact. */
-  readonly looking: Set<Flow>
+  taken(flow: Flow): void
   /** More or less is held than before. */
-  readonly account: (flow: Flow) => void
+  account(flow: Flow): void
+  /** Whether somebody waits for a fact of the flow. */
+  looking(flow: Flow, isLooking: boolean): void
 }
 
-export class Flow {
+export class Flow implements Owner {
   channel: Channel.Channel
   /** How much of ours may be kept. */
   limits: () => Limits
   readonly outbox: Outbox
-  /** One consumer at a time. */
-  readonly consumer = Semaphore.makeUnsafe(1)
+  readonly messageBytesMax: number
+  readonly budget: Budget | undefined
   /** Completed once, when both directions are over. */
   readonly ended: Deferred.Deferred<void, ConnectionError> = Deferred.makeUnsafe()
   exit: Exit.Exit<void, ConnectionError> | undefined
@@ -33,15 +42,24 @@ export class Flow {
   keptBytes = 0
   creditAwaitedSince: number | undefined
   consumerSlowSince: number | undefined
-  private readonly options: Options
+  private readonly carrier: Carrier
+  private consumers: Semaphore.Semaphore | undefined
   private arrival: (() => void) | undefined
   private lookouts: Array<() => void> = []
 
-  constructor(options: Options) {
-    this.options = options
-    this.channel = options.channel
-    this.limits = options.limits
-    this.outbox = new Outbox({ ...options, limits: () => this.limits(), held: () => options.account(this) })
+  constructor(carrier: Carrier, channel: Channel.Channel, limits: () => Limits) {
+    this.carrier = carrier
+    this.channel = channel
+    this.limits = limits
+    this.messageBytesMax = carrier.messageBytesMax
+    this.budget = carrier.budget
+    this.outbox = new Outbox(this, channel)
+  }
+
+  /** One consumer at a time. */
+  get consumer(): Semaphore.Semaphore {
+    this.consumers ??= Semaphore.makeUnsafe(1)
+    return this.consumers
   }
 
   /**
@@ -53,7 +71,7 @@ export class Flow {
       const { receive } = this.channel
       if (this.isReset) return Effect.fail(this.failure())
       const batch = receive.hand(mayBeLent)
-      this.options.taken(this)
+      this.carrier.taken(this)
       if (batch !== undefined) return Effect.succeed(batch)
       if (receive.ended) return Effect.undefined
       if (this.exit !== undefined) return Effect.fail(this.failure())
@@ -69,7 +87,7 @@ export class Flow {
   /** The consumer is done with one message. */
   take(): void {
     this.channel.receive.take(1)
-    this.options.taken(this)
+    this.carrier.taken(this)
   }
 
   /** The consumer declines one message, and the other side is told. Waits until there is room to tell. */
@@ -78,7 +96,7 @@ export class Flow {
       this.awaitFact(() => !this.channel.receive.isRejectedFull),
       Effect.sync(() => {
         this.channel.receive.reject()
-        this.options.taken(this)
+        this.carrier.taken(this)
       })
     )
   }
@@ -107,7 +125,7 @@ export class Flow {
   onFact(check: () => boolean, call: () => void): () => void {
     const leave = () => {
       this.lookouts = this.lookouts.filter((other) => other !== lookout)
-      if (this.lookouts.length === 0) this.options.looking.delete(this)
+      if (this.lookouts.length === 0) this.carrier.looking(this, false)
     }
     const lookout = () => {
       if (this.exit === undefined && !check()) return
@@ -115,7 +133,7 @@ export class Flow {
       call()
     }
     this.lookouts.push(lookout)
-    this.options.looking.add(this)
+    this.carrier.looking(this, true)
     lookout()
     return leave
   }
@@ -128,7 +146,7 @@ export class Flow {
   finish(exit: Exit.Exit<void, ConnectionError>): void {
     if (this.exit !== undefined) return
     this.exit = exit
-    this.options.account(this)
+    this.carrier.account(this)
     this.outbox.fail(this.failure())
     this.arrived()
     this.look()
@@ -144,6 +162,24 @@ export class Flow {
   failure(exit = this.exit): ConnectionError {
     const error = exit === undefined ? Option.none() : Exit.findErrorOption(exit)
     return Option.getOrElse(error, () => this.outbox.refusing ?? connectionError(new Closed()))
+  }
+
+  // ---- what the outbox asks
+
+  now(): number {
+    return this.carrier.now()
+  }
+
+  held(): void {
+    this.carrier.account(this)
+  }
+
+  accepted(): void {
+    this.carrier.accepted(this)
+  }
+
+  skipped(count: number): void {
+    this.carrier.skipped(this, count)
   }
 
   private get isReset(): boolean {

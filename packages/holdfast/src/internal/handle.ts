@@ -1,7 +1,7 @@
 /**
  * The public face of a conversation: what `Session` offers, the same on both sides.
  */
-import { Deferred, Effect, Exit } from "effect"
+import { Deferred, Effect, Exit, Semaphore } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
@@ -19,41 +19,73 @@ export interface Options<Send, Receive> {
   readonly dialNow: Effect.Effect<void>
 }
 
-export const make = <Send, Receive>(options: Options<Send, Receive>): Session<Send, Receive> => {
-  const { conversation, incoming, outgoing } = options
-  const { bulletin, main } = conversation
+export class Handle<in out Send, in out Receive>
+  extends Messaging.Messages<Send, Receive>
+  implements Session<Send, Receive>
+{
+  private readonly conversation: Conversation
+  private readonly dialNow: Effect.Effect<void>
+  private accepting: Semaphore.Semaphore | undefined
 
-  const close = Effect.suspend(() => (conversation.isClosing ? Deferred.await(conversation.ended) : shut(conversation)))
+  constructor({ conversation, dialNow, incoming, outgoing }: Options<Send, Receive>) {
+    super(conversation.main, outgoing, incoming)
+    this.conversation = conversation
+    this.dialNow = dialNow
+  }
 
-  return {
-    ...Messaging.make({
-      flow: main,
-      outgoing,
-      incoming,
-      onInvalid: (error) => {
-        conversation.finish(Exit.fail(error), { code: "Violated", epoch: 0, detail: "a message does not decode" })
-      },
-      onEnd: (detail) => {
-        const ended = ConnectionError.make(new ConnectionError.Closed())
-        conversation.finish(Exit.fail(ended), { code: "Failed", epoch: 0, detail })
-      }
-    }),
-    ...Channels.make(conversation),
-    state: Effect.sync(() => bulletin.current()),
-    changes: bulletin.changes,
-    events: bulletin.events,
-    setPolicy: Effect.fnUntraced(function* (partial) {
+  get open(): Session<Send, Receive>["open"] {
+    return (name, options) => Channels.open(this.conversation, name, options)
+  }
+
+  get channels(): Session<Send, Receive>["channels"] {
+    this.accepting ??= Semaphore.makeUnsafe(1)
+    return Channels.incoming(this.conversation, this.accepting)
+  }
+
+  get state(): Session<Send, Receive>["state"] {
+    return Effect.sync(() => this.conversation.bulletin.current())
+  }
+
+  get changes(): Session<Send, Receive>["changes"] {
+    return this.conversation.bulletin.changes
+  }
+
+  get events(): Session<Send, Receive>["events"] {
+    return this.conversation.bulletin.events
+  }
+
+  get setPolicy(): Session<Send, Receive>["setPolicy"] {
+    const { conversation } = this
+    return Effect.fnUntraced(function* (partial) {
       conversation.policy = yield* Policy.make(partial, conversation.policy)
       conversation.attachment?.policyReplaced()
-      for (const { outbox } of conversation.flows.values()) outbox.policyReplaced()
-      bulletin.event({ _tag: "PolicyReplaced" })
-    }),
-    wake: Effect.suspend(() => {
-      conversation.attachment?.wake()
-      return options.dialNow
-    }),
-    close,
-    join: Deferred.await(conversation.ended)
+      for (const { outbox } of conversation.flows) outbox.policyReplaced()
+      conversation.bulletin.event({ _tag: "PolicyReplaced" })
+    })
+  }
+
+  get wake(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.conversation.attachment?.wake()
+      return this.dialNow
+    })
+  }
+
+  get close(): Effect.Effect<void, ConnectionError.ConnectionError> {
+    return Effect.suspend(() => (this.conversation.isClosing ? this.join : shut(this.conversation)))
+  }
+
+  get join(): Effect.Effect<void, ConnectionError.ConnectionError> {
+    return Deferred.await(this.conversation.ended)
+  }
+
+  protected override invalid(error: ConnectionError.ConnectionError): void {
+    this.conversation.finish(Exit.fail(error), { code: "Violated", epoch: 0, detail: "a message does not decode" })
+  }
+
+  protected override failed(detail: string): void {
+    const ended = ConnectionError.make(new ConnectionError.Closed())
+    this.conversation.finish(Exit.fail(ended), { code: "Failed", epoch: 0, detail })
   }
 }
 

@@ -2,66 +2,102 @@
  * What can be done with one channel: sending and consuming, the same for a session's own messages and for each of its
  * channels.
  */
-import { Cause, Effect, Effectable, Exit, Fiber, Stream } from "effect"
-import type { Pull } from "effect"
+import { Cause, Channel, Effect, Effectable, Exit, Fiber, Scope, Stream } from "effect"
+import type { Pull, Semaphore } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as ConnectionError from "../ConnectionError.ts"
 import type { HandleOptions, Messaging } from "../Session.ts"
 import type { Codec } from "./codec.ts"
 import type { Flow } from "./flow.ts"
 
-export interface Options<Send, Receive> {
-  readonly flow: Flow
-  readonly outgoing: Codec<Send, never>
-  readonly incoming: Codec<Receive, never>
+type Batch<A> = Pull.Pull<NonEmptyReadonlyArray<A>, ConnectionError.ConnectionError>
+
+/** What is seldom asked for is made when it is: of most sessions and channels there are many, and they do little. */
+export abstract class Messages<in out Send, in out Receive> implements Messaging<Send, Receive> {
+  protected readonly flow: Flow
+  private readonly outgoing: Codec<Send, never>
+  private readonly incoming: Codec<Receive, never>
+
+  constructor(flow: Flow, outgoing: Codec<Send, never>, incoming: Codec<Receive, never>) {
+    this.flow = flow
+    this.outgoing = outgoing
+    this.incoming = incoming
+  }
+
   /** A message of the other side does not decode. */
-  readonly onInvalid: (error: ConnectionError.ConnectionError) => void
+  protected abstract invalid(error: ConnectionError.ConnectionError): void
   /** A handler has failed, and ends it for both sides. */
-  readonly onEnd: (detail: string) => void
-}
+  protected abstract failed(detail: string): void
 
-export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<Send, Receive> => {
-  const { flow, incoming, outgoing } = options
-  const release = Effect.sync(() => flow.giveBack())
-  const pull = flow.pull(incoming.isBorrowing)
+  readonly send = (message: Send) =>
+    this.outgoing.isBytes ? new Sending<Send>(this, message) : this.sendAll([message])
 
-  const sendAll = (messages: Iterable<Send>) =>
+  readonly sendAll = (messages: Iterable<Send>) =>
     Effect.flatMap(
-      Effect.suspend(() => outgoing.encode(Array.isArray(messages) ? messages : Array.from(messages))),
-      (encoded) => flow.outbox.send(encoded)
+      Effect.suspend(() => this.outgoing.encode(Array.isArray(messages) ? messages : Array.from(messages))),
+      (encoded) => this.flow.outbox.send(encoded)
     )
 
   /** Nearly always there is room, and bytes need no codec. */
-  const sendNow = (message: Send) => flow.outbox.trySend(message) ?? sendAll([message])
-  const send = (message: Send) => (outgoing.isBytes ? new Sending(sendNow, message) : sendAll([message]))
+  sendNow(message: Send): Effect.Effect<void, ConnectionError.ConnectionError> {
+    return this.flow.outbox.trySend(message) ?? this.sendAll([message])
+  }
+
+  get deliver(): Messaging<Send, Receive>["deliver"] {
+    return (message) =>
+      Effect.flatMap(this.outgoing.encode([message]), ([encoded]) => this.flow.outbox.deliver(encoded!))
+  }
+
+  get flush(): Effect.Effect<void, ConnectionError.ConnectionError> {
+    return this.flow.outbox.flush
+  }
+
+  get end(): Effect.Effect<void, ConnectionError.ConnectionError> {
+    return Effect.suspend(() => {
+      const { exit, outbox } = this.flow
+      if (exit !== undefined) return Exit.isSuccess(exit) ? Effect.void : Effect.fail(this.flow.failure())
+      outbox.end()
+      return Effect.void
+    })
+  }
+
+  get messages(): Stream.Stream<Receive, ConnectionError.ConnectionError> {
+    const next: Batch<Receive> = Effect.flatMap(this.flow.pull(this.incoming.isBorrowing), (batch): Batch<Receive> =>
+      batch === undefined ? Cause.done() : (this.decode(batch) as Batch<Receive>)
+    )
+    return consuming(this.flow.consumer, this.release, next)
+  }
+
+  get handle(): Messaging<Send, Receive>["handle"] {
+    return (f, handling = {}) =>
+      this.flow.consumer.withPermit(Effect.ensuring(this.handling(f, handling), this.release))
+  }
+
+  get leftovers(): Messaging<Send, Receive>["leftovers"] {
+    return Effect.suspend(() => {
+      const { fateUnknown, notSent } = this.flow.channel.send.outstanding()
+      return Effect.all({ fateUnknown: this.outgoing.decode(fateUnknown), notSent: this.outgoing.decode(notSent) })
+    })
+  }
+
+  private get release(): Effect.Effect<void> {
+    return Effect.sync(() => this.flow.giveBack())
+  }
 
   /** What does not decode is the peer's violation. */
-  const decode = (batch: ReadonlyArray<Uint8Array>) =>
-    incoming.isBytes
-      ? incoming.decode(batch)
-      : Effect.tapError(incoming.decode(batch), (error) => Effect.sync(() => options.onInvalid(error)))
+  private decode(batch: ReadonlyArray<Uint8Array>) {
+    const decoding = this.incoming.decode(batch)
+    return this.incoming.isBytes
+      ? decoding
+      : Effect.tapError(decoding, (error) => Effect.sync(() => this.invalid(error)))
+  }
 
-  const next: Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> = Effect.flatMap(
-    pull,
-    (batch): Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError> =>
-      batch === undefined
-        ? Cause.done()
-        : (decode(batch) as Pull.Pull<NonEmptyReadonlyArray<Receive>, ConnectionError.ConnectionError>)
-  )
-
-  const messages = Stream.scoped(
-    Stream.fromPull(
-      Effect.gen(function* () {
-        yield* Effect.acquireRelease(flow.consumer.take(1), () => Effect.andThen(release, flow.consumer.release(1)), {
-          interruptible: true
-        })
-        return next
-      })
-    )
-  )
-
-  const handle = <E, R>(f: (message: Receive) => Effect.Effect<unknown, E, R>, handling: HandleOptions<E> = {}) => {
-    const { retry } = handling
+  private handling<E, R>(
+    f: (message: Receive) => Effect.Effect<unknown, E, R>,
+    { onFailure, retry }: HandleOptions<E>
+  ): Effect.Effect<void, ConnectionError.ConnectionError | E, R> {
+    const { flow, incoming } = this
+    const pull = flow.pull(incoming.isBorrowing)
     const one = (message: Receive) =>
       retry === undefined
         ? f(message)
@@ -74,12 +110,12 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<
       return Effect.void
     }
     const failed = (error: E): Effect.Effect<void, ConnectionError.ConnectionError | E> => {
-      switch (handling.onFailure) {
+      switch (onFailure) {
         case "skip":
           return flow.reject
         case "end":
           return Effect.suspend(() => {
-            options.onEnd(error instanceof Error ? error.message : String(error))
+            this.failed(error instanceof Error ? error.message : String(error))
             return Effect.fail(error)
           })
         case "fail":
@@ -87,59 +123,58 @@ export const make = <Send, Receive>(options: Options<Send, Receive>): Messaging<
           return Effect.fail(error)
       }
     }
-    const loop = Effect.gen(function* () {
+    const decode = (bytes: Uint8Array) => this.decode([bytes])
+    return Effect.gen(function* () {
       while (true) {
         const batch = yield* pull
         if (batch === undefined) return
         for (const bytes of batch) {
-          const message = incoming.isBytes ? bytes : (yield* decode([bytes]))[0]
+          const message = incoming.isBytes ? bytes : (yield* decode(bytes))[0]
           yield* Effect.matchEffect(one(message as Receive), { onFailure: failed, onSuccess })
         }
       }
     })
-    return flow.consumer.withPermit(Effect.ensuring(loop, release))
-  }
-
-  return {
-    send,
-    sendAll,
-    deliver: (message) => Effect.flatMap(outgoing.encode([message]), ([encoded]) => flow.outbox.deliver(encoded!)),
-    flush: flow.outbox.flush,
-    end: Effect.suspend(() => {
-      if (flow.exit !== undefined) return Exit.isSuccess(flow.exit) ? Effect.void : Effect.fail(flow.failure())
-      flow.outbox.end()
-      return Effect.void
-    }),
-    messages,
-    handle,
-    leftovers: Effect.suspend(() => {
-      const { fateUnknown, notSent } = flow.channel.send.outstanding()
-      return Effect.all({ fateUnknown: outgoing.decode(fateUnknown), notSent: outgoing.decode(notSent) })
-    })
   }
 }
+
+/** A stream with one consumer at a time. What `release` does comes before the next one's turn. */
+export const consuming = <A>(
+  consumer: Semaphore.Semaphore,
+  release: Effect.Effect<void>,
+  next: Batch<A>
+): Stream.Stream<A, ConnectionError.ConnectionError> =>
+  Stream.fromChannel(
+    Channel.fromTransform((_upstream, scope) =>
+      Effect.uninterruptibleMask((restore) =>
+        restore(consumer.take(1)).pipe(
+          Effect.andThen(Scope.addFinalizer(scope, Effect.andThen(release, consumer.release(1)))),
+          Effect.as(next)
+        )
+      )
+    )
+  )
 
 /**
  * A message to send. In a generator it is accepted on the spot, where nothing is to be waited for: the way through the loop
  * of the fiber costs three times as much as to send a small message.
  */
 class Sending<A> extends Effectable.Class<void, ConnectionError.ConnectionError> {
-  private readonly now: (message: A) => Effect.Effect<void, ConnectionError.ConnectionError>
+  private readonly from: { sendNow(message: A): Effect.Effect<void, ConnectionError.ConnectionError> }
   private readonly message: A
 
-  constructor(now: (message: A) => Effect.Effect<void, ConnectionError.ConnectionError>, message: A) {
+  constructor(from: { sendNow(message: A): Effect.Effect<void, ConnectionError.ConnectionError> }, message: A) {
     super()
-    this.now = now
+    this.from = from
     this.message = message
   }
 
   asEffect(): Effect.Effect<void, ConnectionError.ConnectionError> {
-    return this.now(this.message)
+    return this.from.sendNow(this.message)
   }
 
   override [Symbol.iterator](): Effect.EffectIterator<Effect.Effect<void, ConnectionError.ConnectionError>> {
     if (Fiber.getCurrent() === undefined) return super[Symbol.iterator]()
-    const sending = this.now(this.message)
+    const sending = this.asEffect()
     return sending === Effect.void ? nothingToWaitFor : sending[Symbol.iterator]()
   }
 }

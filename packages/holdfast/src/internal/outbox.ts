@@ -30,11 +30,11 @@ interface Sending {
   readonly resume: Resume
 }
 
-export interface Options {
+/** Whose direction it is. */
+export interface Owner {
   readonly limits: () => Limits
   readonly messageBytesMax: number
-  readonly budget?: Budget | undefined
-  readonly channel: Channel.Channel
+  readonly budget: Budget | undefined
   /** Monotonic milliseconds. */
   readonly now: () => number
   /** A message was accepted: more bytes are held. */
@@ -51,18 +51,18 @@ export class Outbox {
   /** The session is over; what is not taken by now never will be known to be. */
   private failed: ConnectionError | undefined
   private channel: Channel.Channel
-  private readonly options: Options
+  private readonly owner: Owner
   /** Records of earlier peers. */
   private takenBefore = 0
   private acceptedCount = 0
   private sending: Array<Sending> = []
   private readonly deliveries = new Deliveries()
-  private readonly retry = () => this.admit()
+  private retry: (() => void) | undefined
   private readonly turn = new Turn()
 
-  constructor(options: Options) {
-    this.options = options
-    this.channel = options.channel
+  constructor(owner: Owner, channel: Channel.Channel) {
+    this.owner = owner
+    this.channel = channel
   }
 
   /** Records of ours, the end included, that the other application is done with. */
@@ -102,17 +102,17 @@ export class Outbox {
   tryAppend(head: Uint8Array, rest: Uint8Array): boolean {
     if (this.refusing !== undefined || this.sending.length > 0 || this.isSkipping) return false
     const length = head.length + rest.length
-    if (length > this.options.messageBytesMax) return false
+    if (length > this.owner.messageBytesMax) return false
     if (!this.hasRoom(1, SendWindow.SendWindow.recordBytes(length))) return false
     this.channel.send.acceptPieces(head, rest)
     this.acceptedCount++
-    this.options.held()
+    this.owner.held()
     return true
   }
 
   /** Messages were appended: the link is told that there is something to send. */
   appended(): void {
-    this.options.accepted()
+    this.owner.accepted()
   }
 
   /** Accepts a message, and waits until it was taken. */
@@ -122,7 +122,7 @@ export class Outbox {
 
   /** A message that may not be sent, whatever room there is. */
   tooLarge({ length }: Uint8Array): ConnectionError | undefined {
-    const { messageBytesMax } = this.options
+    const { messageBytesMax } = this.owner
     return length > messageBytesMax
       ? connectionError(new MessageTooLarge({ bytes: length, bytesMax: messageBytesMax }))
       : undefined
@@ -142,7 +142,7 @@ export class Outbox {
         isAccepted = true
       }
       if (first.next < messages.length) {
-        this.options.budget?.onFreed(this.retry)
+        this.owner.budget?.onFreed((this.retry ??= () => this.admit()))
         break
       }
       this.sending.shift()
@@ -150,12 +150,12 @@ export class Outbox {
       if (isDelivery) this.deliveries.add({ until: this.acceptedCount, isDelivery, resume })
       else resume(Effect.void)
     }
-    if (isAccepted) this.options.accepted()
+    if (isAccepted) this.owner.accepted()
   }
 
   /** The policy has changed: there may be room, and what can never fit or may not wait any more is told. */
   policyReplaced(): void {
-    const { bytesMax, whenFull } = this.options.limits()
+    const { bytesMax, whenFull } = this.owner.limits()
     this.admit()
     const rest = ({ messages, next }: Sending) => messages.slice(next)
     const refused = this.sending.filter(
@@ -173,7 +173,7 @@ export class Outbox {
     this.channel.send.acceptEnd()
     this.acceptedCount++
     this.refuse(error)
-    this.options.accepted()
+    this.owner.accepted()
   }
 
   /** Accepts no more, and whoever waits for room is told. */
@@ -204,7 +204,7 @@ export class Outbox {
   expire(): void {
     const { send } = this.channel
     if (send.expiresAt === Infinity) return
-    this.skipped(send.expire(this.options.now()))
+    this.skipped(send.expire(this.owner.now()))
     this.admit()
   }
 
@@ -270,11 +270,11 @@ export class Outbox {
 
   /** Waits for room, as long as the policy has patience, and then perhaps until a message was taken. */
   private patient(messages: ReadonlyArray<Uint8Array>, isDelivery: boolean): Effect.Effect<void, ConnectionError> {
-    const { expiresAfterMillis, patience } = this.options.limits()
+    const { expiresAfterMillis, patience } = this.owner.limits()
     const contenders: Array<Effect.Effect<void, ConnectionError>> = []
     let accepted: (() => void) | undefined
     if (patience !== "Infinity") {
-      const { rest, run } = Patience.watch({ patience, anchor: this.options.now() })
+      const { rest, run } = Patience.watch({ patience, anchor: this.owner.now() })
       accepted = rest
       contenders.push(Effect.flatMap(run, ({ missingFor }) => Effect.fail(this.full(messages, missingFor))))
     }
@@ -286,7 +286,7 @@ export class Outbox {
   /** Whoever waits learns in time that a message is not sent at all, or that there is room. */
   private expiring(expiresAfterMillis: number): Effect.Effect<never> {
     return Effect.suspend(() =>
-      Effect.sleep(Math.max(1, Math.min(this.channel.send.expiresAt - this.options.now(), expiresAfterMillis)))
+      Effect.sleep(Math.max(1, Math.min(this.channel.send.expiresAt - this.owner.now(), expiresAfterMillis)))
     ).pipe(Effect.andThen(Effect.sync(() => this.expire())), Effect.forever)
   }
 
@@ -306,8 +306,8 @@ export class Outbox {
 
   /** What these messages cannot be sent for, at all or by a policy that does not wait. */
   private unfit(messages: ReadonlyArray<Uint8Array>, bytes: number): ConnectionError | undefined {
-    const { bytesMax, whenFull } = this.options.limits()
-    const isAnyFit = bytes <= bytesMax && bytes <= this.options.messageBytesMax
+    const { bytesMax, whenFull } = this.owner.limits()
+    const isAnyFit = bytes <= bytesMax && bytes <= this.owner.messageBytesMax
     for (const message of isAnyFit ? [] : messages) {
       const tooLarge = this.tooLarge(message)
       if (tooLarge !== undefined) return tooLarge
@@ -318,18 +318,18 @@ export class Outbox {
   }
 
   private full(messages: ReadonlyArray<Uint8Array>, waitedFor?: Duration.Duration): ConnectionError {
-    return exceeded(this.channel, this.options.limits(), messages, waitedFor)
+    return exceeded(this.channel, this.owner.limits(), messages, waitedFor)
   }
 
   private get isSkipping(): boolean {
-    return this.options.limits().isSkipping
+    return this.owner.limits().isSkipping
   }
 
   /** Has room, if need be by skipping what is oldest. */
   private makeRoom(messages: number, bytes: number): boolean {
     if (this.hasRoom(messages, bytes)) return true
-    if (this.isSkipping) this.skipped(this.channel.send.expire(this.options.now()))
-    if (this.options.limits().whenFull !== "dropOldest") return this.hasRoom(messages, bytes)
+    if (this.isSkipping) this.skipped(this.channel.send.expire(this.owner.now()))
+    if (this.owner.limits().whenFull !== "dropOldest") return this.hasRoom(messages, bytes)
     while (!this.hasRoom(messages, bytes)) {
       const ordinal = this.channel.send.skipOldest()
       if (ordinal < 0) return messages === 1
@@ -339,7 +339,7 @@ export class Outbox {
   }
 
   private hasRoom(messages: number, bytes: number): boolean {
-    const { bytesMax, isSkipping, messagesMax } = this.options.limits()
+    const { bytesMax, isSkipping, messagesMax } = this.owner.limits()
     const { send } = this.channel
     // What was handed over cannot be skipped any more, and is bounded by credit.
     const keptCount = isSkipping ? send.queuedCount : send.keptCount
@@ -347,7 +347,7 @@ export class Outbox {
     if (keptCount + messages > messagesMax || keptBytes + bytes > bytesMax) return false
     // Whoever keeps nothing may send one message, or handlers that answer could wait for each other's bytes for ever.
     const isOnlyOne = keptCount === 0 && messages === 1
-    return isOnlyOne || (this.options.budget?.hasRoom(bytes) ?? true)
+    return isOnlyOne || (this.owner.budget?.hasRoom(bytes) ?? true)
   }
 
   private acceptAll(messages: ReadonlyArray<Uint8Array>, bytes: number): Effect.Effect<void> {
@@ -362,9 +362,9 @@ export class Outbox {
 
   private acceptedAll(messages: number, bytes: number): Effect.Effect<void> {
     this.acceptedCount += messages
-    this.options.held()
+    this.owner.held()
     const { isWaiting, send } = this.channel
-    if (!isWaiting || !send.isReady) this.options.accepted() // or whoever writes knows already that there is something
+    if (!isWaiting || !send.isReady) this.owner.accepted() // or whoever writes knows already that there is something
     return this.turn.spend(bytes)
   }
 
@@ -372,18 +372,18 @@ export class Outbox {
     if (this.isSkipping) this.enqueue(message)
     else this.channel.send.accept(message)
     this.acceptedCount++
-    this.options.held()
+    this.owner.held()
   }
 
   private enqueue(message: Uint8Array): void {
-    this.channel.send.enqueue(message, this.options.now() + this.options.limits().expiresAfterMillis)
+    this.channel.send.enqueue(message, this.owner.now() + this.owner.limits().expiresAfterMillis)
   }
 
   private skipped(ordinals: ReadonlyArray<number>): void {
     if (ordinals.length === 0) return
     const error = connectionError(new MessageSkipped({ channel: this.channel.name }))
     for (const ordinal of ordinals) this.failDelivery(ordinal, error)
-    this.options.skipped(ordinals.length)
+    this.owner.skipped(ordinals.length)
   }
 
   private failDelivery(ordinal: number, error: ConnectionError): void {

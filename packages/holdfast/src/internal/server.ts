@@ -44,6 +44,8 @@ export const serve =
         const server = yield* SocketServer.SocketServer
         const clock = yield* Clock.Clock
         const context = yield* Effect.context<Exclude<RH, P | Scope.Scope> | Exclude<RA, Scope.Scope> | R>()
+        const outgoing = Codec.provide(definition.toClient, context)
+        const incoming = Codec.provide(definition.toServer, context)
         const registry = new Registry(options.limits ?? {})
         // Handlers and expiries live on while the server drains, so their scope is made first and closed last.
         const background = yield* Scope.fork(yield* Effect.scope)
@@ -65,12 +67,7 @@ export const serve =
         /** The handler's one run, from the first input of a session to its end. */
         const live = (member: Member, services: Context.Context<P>) => {
           const { conversation } = member
-          const session = Handle.make({
-            conversation,
-            outgoing: Codec.provide(definition.toClient, context as Context.Context<R>),
-            incoming: Codec.provide(definition.toServer, context as Context.Context<R>),
-            dialNow: Effect.void
-          })
+          const session = new Handle.Handle({ conversation, outgoing, incoming, dialNow: Effect.void })
           return Effect.suspend(() => handler(session)).pipe(
             Effect.scoped,
             Effect.provideContext(Context.merge(context, services) as Context.Context<Exclude<RH, Scope.Scope>>),
