@@ -1,9 +1,10 @@
 /**
  * What stands for some fields when states are compared, because the future depends on no more than that.
  */
-import { Channel, Decoder, Peer, ReceiveWindow, SendWindow } from "@holdfast/protocol"
+import { Channel, Decoder, Peer, ReceiveWindow } from "@holdfast/protocol"
 import { Channels } from "@holdfast/protocol/Channels"
 import { Credit } from "@holdfast/protocol/Credit"
+import { Ends } from "@holdfast/protocol/Ends"
 import { ReplayBuffer, type Segment } from "@holdfast/protocol/ReplayBuffer"
 import { Turns } from "@holdfast/protocol/Turns"
 import type { Essence, Fields } from "./Forms.ts"
@@ -38,6 +39,9 @@ const part = (bytes: unknown, length: unknown): Uint8Array =>
 
 const none = new Uint8Array(0)
 
+/** Where the records end that are there. */
+export const listOf = (ends: Ends): ReadonlyArray<number> => Array.from({ length: ends.count }, (_, i) => ends.at(i))
+
 const essences: ReadonlyMap<object, Essence> = new Map<object, Essence>([
   [
     Decoder.Decoder.prototype,
@@ -63,13 +67,7 @@ const essences: ReadonlyMap<object, Essence> = new Map<object, Essence>([
       handedPieces: nothing
     }
   ],
-  [
-    SendWindow.SendWindow.prototype,
-    {
-      ends: ({ ends, endsFrom }) => (ends as ReadonlyArray<number>).slice(endsFrom as number),
-      endsFrom: nothing
-    }
-  ],
+  [Ends.prototype, { list: (ends) => listOf(ends as unknown as Ends), from: nothing, until: nothing }],
   [
     ReplayBuffer.prototype,
     {

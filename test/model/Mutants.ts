@@ -3,8 +3,10 @@
  * peers get another prototype, decisions are replaced.
  */
 import { type Frame, Peer, type Positions, ReceiveWindow, SendWindow, type Violation } from "@holdfast/protocol"
+import type { Ends } from "@holdfast/protocol/Ends"
 import { channelMutants } from "./ChannelMutants.ts"
 import { type ClientRules, type Core, limits, real, type ServerRules } from "./Core.ts"
+import { listOf } from "./Essence.ts"
 import { type Mutant, mutant, withClass } from "./Mutant.ts"
 import { fieldsOf, frozen } from "./Snapshot.ts"
 
@@ -78,7 +80,7 @@ class DoesNotRewind extends SendWindow.SendWindow {
 
 class ReleasesWhatIsReceived extends SendWindow.SendWindow {
   override acknowledge(received: number, taken: number, limit: number): Violation.Violation | undefined {
-    const ends = fieldsOf(this)["ends"] as ReadonlyArray<number>
+    const ends = listOf(fieldsOf(this)["ends"] as Ends)
     return super.acknowledge(received, ends.includes(received) ? received : taken, limit)
   }
 }

@@ -165,11 +165,11 @@ const objectsOf = (root: object): ReadonlyArray<object> => {
   const objects = new Set<object>()
   const look = (value: unknown): void => {
     if (typeof value !== "object" || value === null || value instanceof ArrayBuffer) return
-    if (Object.isFrozen(value) || objects.has(value)) return
+    if (Object.isFrozen(value) || objects.has(value) || (value instanceof Float64Array && value.length === 0)) return
     objects.add(value)
     if (value instanceof Map || value instanceof Set || Array.isArray(value)) {
       for (const item of value as Iterable<unknown>) look(item)
-    } else if (!(value instanceof Uint8Array)) {
+    } else if (!ArrayBuffer.isView(value)) {
       for (const key of Reflect.ownKeys(value)) look(Reflect.get(value, key))
     }
   }
@@ -178,7 +178,7 @@ const objectsOf = (root: object): ReadonlyArray<object> => {
 }
 
 const keysOf = (object: object): ReadonlyArray<string> =>
-  object instanceof Uint8Array || Array.isArray(object) ? [] : Reflect.ownKeys(object).map(String)
+  ArrayBuffer.isView(object) || Array.isArray(object) ? [] : Reflect.ownKeys(object).map(String)
 
 const changed = (value: unknown): unknown => {
   switch (typeof value) {

@@ -65,6 +65,7 @@ const copyObject = (value: object, copies: Map<object, object>): object => {
     return copies.get(value) ?? copyList(value, copies)
   }
   if (value instanceof Uint8Array) return Uint8Array.prototype.slice.call(value) // that of a Buffer shares its bytes
+  if (value instanceof Float64Array) return value.length === 0 ? value : value.slice()
   if (value instanceof ArrayBuffer) return value // held only to know the memory of a chunk again
   const done = copies.get(value)
   if (done !== undefined) return done

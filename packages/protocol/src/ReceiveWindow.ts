@@ -2,6 +2,7 @@
  * The receiver's side of one direction of one channel: cuts off what it holds already, puts records together, hands
  * messages to the application and says how far the sender may go. `taken <= received <= limit`.
  */
+import { Ends } from "./Ends.ts"
 import * as Lent from "./Lent.ts"
 import * as Memory from "./Memory.ts"
 import { rejectedMax } from "./Positions.ts"
@@ -42,13 +43,13 @@ export class ReceiveWindow {
   private lent: ArrayBufferLike | undefined
   /** From here on waiting messages lie there. */
   private lentFrom = 0
-  /** Messages that nobody has been handed, and where their records end. */
+  /** Messages that nobody has been handed. */
   private waiting = none
-  private waitingEnds = noEnds
-  /** Messages that a consumer has been handed and has not taken. */
+  /** Messages that a consumer has been handed, and how many of them it has taken. */
   private handed = none
-  private handedEnds = noEnds
   private handedFrom = 0
+  /** Where the records end of messages that are not taken. */
+  private readonly ends = new Ends()
   private rejectedEnds: Array<number> = []
   /** Of messages of an earlier session that are not taken; they take up room in this window. */
   private adoptedBytes = 0
@@ -77,7 +78,7 @@ export class ReceiveWindow {
 
   /** Messages that have arrived and were not taken. */
   get untakenCount(): number {
-    return this.waiting.length + this.handed.length - this.handedFrom
+    return this.ends.count
   }
 
   /** The end has arrived and every message before it has been taken. */
@@ -155,10 +156,8 @@ export class ReceiveWindow {
     this.pieces = []
     this.lentFrom = 0
     this.handed = this.waiting
-    this.handedEnds = this.waitingEnds
     this.handedFrom = 0
     this.waiting = none
-    this.waitingEnds = noEnds
     return this.handed
   }
 
@@ -177,18 +176,21 @@ export class ReceiveWindow {
 
   /** The consumer is done with the next `count` messages that it was handed. */
   take(count: number): void {
-    const until = Math.min(this.handedFrom + count, this.handed.length)
-    if (this.adoptedBytes > 0) this.release(until)
-    this.handedFrom = until
-    if (this.handedFrom > 0) this.taken = Math.max(this.taken, this.handedEnds[this.handedFrom - 1]!)
+    const taken = Math.min(count, this.handed.length - this.handedFrom)
+    if (taken > 0) {
+      if (this.adoptedBytes > 0) this.release(taken)
+      this.handedFrom += taken
+      this.taken = Math.max(this.taken, this.ends.at(taken - 1))
+      this.ends.drop(taken)
+    }
     if (this.handedFrom === this.handed.length) this.nothingHanded()
     this.takeRest()
   }
 
   /** As {@link take} for one message, and the sender is told that the application declined it. */
   reject(): void {
-    const end = this.handedEnds[this.handedFrom]
-    if (end !== undefined && end > this.taken) this.rejectedEnds = [...this.rejectedEnds, end]
+    const end = this.ends.first
+    if (this.handedFrom < this.handed.length && end > this.taken) this.rejectedEnds = [...this.rejectedEnds, end]
     this.take(1)
   }
 
@@ -198,7 +200,6 @@ export class ReceiveWindow {
     this.handedPieces = none
     this.lentFrom = this.isLentOut ? 0 : this.lentFrom + this.handed.length - this.handedFrom
     this.waiting = this.handed.slice(this.handedFrom).concat(this.waiting)
-    this.waitingEnds = this.handedEnds.slice(this.handedFrom).concat(this.waitingEnds)
     this.nothingHanded()
   }
 
@@ -212,23 +213,21 @@ export class ReceiveWindow {
   /** Messages of an earlier session that were not taken: they come first, stay with who has them, and move no position. */
   adopt(earlier: ReceiveWindow): void {
     this.handed = earlier.handed.slice(earlier.handedFrom)
-    this.handedEnds = this.handed.map(() => 0)
     this.waiting = earlier.waiting.concat(this.waiting)
     this.lentFrom = this.waiting.length
-    this.waitingEnds = earlier.waiting.map(() => 0).concat(this.waitingEnds)
+    this.ends.precede(earlier.untakenCount)
     for (const { length } of this.handed.concat(earlier.waiting)) this.adoptedBytes += length
     this.limit = Math.max(0, this.windowBytes - this.adoptedBytes)
   }
 
   /** Messages of the earlier session are taken. */
-  private release(until: number): void {
-    for (let i = this.handedFrom; i < until; i++)
-      if (this.handedEnds[i] === 0) this.adoptedBytes -= this.handed[i]!.length
+  private release(count: number): void {
+    for (let i = 0; i < count; i++)
+      if (this.ends.at(i) === 0) this.adoptedBytes -= this.handed[this.handedFrom + i]!.length
   }
 
   private nothingHanded(): void {
     this.handed = none
-    this.handedEnds = noEnds
     this.handedFrom = 0
     this.isLentOut = false
     for (const piece of this.handedPieces) Memory.give(piece)
@@ -237,10 +236,8 @@ export class ReceiveWindow {
 
   /** Where the record ends that the application takes next, as far as that is known. */
   private get nextEnd(): number {
-    for (let i = this.handedFrom; i < this.handedEnds.length; i++) {
-      if (this.handedEnds[i]! > this.taken) return this.handedEnds[i]!
-    }
-    for (const end of this.waitingEnds) if (end > this.taken) return end
+    const next = this.ends.indexOf(this.taken + 1)
+    if (next < this.ends.count) return this.ends.at(next)
     return this.recordStart + this.headerLength + this.payloadNeeded
   }
 
@@ -273,7 +270,7 @@ export class ReceiveWindow {
   /** Messages that lie here whole, as nearly all do. Returns where something else begins. */
   private whole(bytes: Uint8Array, from: number): number {
     this.list()
-    const { messageBytesMax, waiting, waitingEnds } = this
+    const { ends, messageBytesMax, waiting } = this
     const { buffer, byteOffset, length } = bytes
     const before = this.received - from
     let at = from
@@ -289,7 +286,7 @@ export class ReceiveWindow {
       const end = start + size
       if (size <= 0 || size > messageBytesMax || end > length) break
       waiting.push(new Uint8Array(buffer, byteOffset + start, size))
-      waitingEnds.push(before + end)
+      ends.push(before + end)
       at = end
       count++
     }
@@ -362,16 +359,14 @@ export class ReceiveWindow {
 
   /** Lists are as old as what is in them: an old one would keep young messages in memory after it was dropped itself. */
   private list(): void {
-    if (this.waiting.length > 0) return
-    this.waiting = []
-    this.waitingEnds = []
+    if (this.waiting.length === 0) this.waiting = []
   }
 
   private complete(message: Uint8Array): void {
     this.messageCount++
     this.list()
     this.waiting.push(message)
-    this.waitingEnds.push(this.received)
+    this.ends.push(this.received)
     this.nextRecord()
   }
 
@@ -394,7 +389,6 @@ export class ReceiveWindow {
 const copiedBytesMax = 16_384
 
 const none: Array<Uint8Array> = []
-const noEnds: Array<number> = []
 
 /** All empty messages are one object, or a window full of them would cost a hundred times its bytes. */
 const empty = new Uint8Array(0)

@@ -19,12 +19,17 @@ export class ReplayBuffer {
   reusesMemory = false
   private readonly segments: Array<Segment> = []
 
+  /** The segment in which the stream ends, `undefined` if nothing is kept. */
+  get last(): Segment | undefined {
+    return this.segments[this.segments.length - 1]
+  }
+
   /**
    * A segment with room for so many bytes behind `end`, where the stream ends now. If it is a new one, it has room for as
    * many as are coming, or is as large as any.
    */
   room(bytes: number, end: number, coming = bytes): Segment {
-    const last = this.segments[this.segments.length - 1]
+    const { last } = this
     if (last !== undefined && last.length + bytes <= last.bytes.length) return last
     const kept = last === undefined ? segmentBytesMin : end - this.segments[0]!.start
     const memory = Memory.take(Math.min(Math.max(coming, kept), Memory.pieceBytes))

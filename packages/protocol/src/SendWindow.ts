@@ -2,6 +2,7 @@
  * The sender's side of one direction of one channel: what was accepted and is not yet taken, where sending stands, and
  * how far the receiver lets it go. `released <= taken <= received <= sentMax <= end`, `sent <= limit`.
  */
+import { Ends } from "./Ends.ts"
 import { Queue } from "./Queue.ts"
 import { ReplayBuffer, type Segment } from "./ReplayBuffer.ts"
 import * as Varint from "./Varint.ts"
@@ -55,8 +56,7 @@ export class SendWindow {
   /** Records that stand for skipped messages, and for how many, until they are taken. */
   private skips: Array<{ readonly end: number; readonly count: number }> = []
   /** Where the records that are not yet taken end. */
-  private ends: Array<number> = []
-  private endsFrom = 0
+  private readonly ends = new Ends()
   private stopAt = Infinity
 
   constructor(reserveBytes = Infinity) {
@@ -65,7 +65,7 @@ export class SendWindow {
 
   /** Records that are kept, and messages that wait in front of the stream. */
   get keptCount(): number {
-    return this.ends.length - this.endsFrom + this.queuedCount
+    return this.ends.count + this.queuedCount
   }
 
   /** Bytes that are kept. */
@@ -98,7 +98,7 @@ export class SendWindow {
    * takes next.
    */
   get reserved(): number {
-    return Math.max(this.released + this.reserveBytes, this.ends[this.endsFrom] ?? 0)
+    return Math.max(this.released + this.reserveBytes, this.ends.first)
   }
 
   /** Bytes that may be with the receiver beyond what is reserved. */
@@ -141,6 +141,14 @@ export class SendWindow {
     this.put(message, this.begin(message.length))
   }
 
+  /** Keeps a copy of each message. As {@link accept}. */
+  acceptAll(messages: ReadonlyArray<Uint8Array>): void {
+    if (this.queue !== undefined) this.feedRest(this.queue)
+    for (let i = this.append(messages, 0); i < messages.length; i = this.append(messages, i + 1)) {
+      this.put(messages[i]!, this.header(messages[i]!.length))
+    }
+  }
+
   /** Keeps a copy of a message that lies in two pieces. As {@link accept}. */
   acceptPieces(head: Uint8Array, rest: Uint8Array): void {
     this.put(rest, this.put(head, this.begin(head.length + rest.length)))
@@ -149,6 +157,36 @@ export class SendWindow {
   private begin(messageBytes: number): Segment {
     if (this.queue !== undefined) this.feedRest(this.queue)
     return this.header(messageBytes)
+  }
+
+  /** Appends the messages from `from` on that have room in the last segment. Returns the index of the first that has not. */
+  private append(messages: ReadonlyArray<Uint8Array>, from: number): number {
+    const segment = this.kept.last
+    if (segment === undefined) return from
+    const { bytes } = segment
+    const { length: room } = bytes
+    const list = this.ends.room(messages.length - from)
+    const { until } = this.ends
+    const before = this.end - segment.length
+    let at = segment.length
+    let i = from
+    for (; i < messages.length; i++) {
+      const message = messages[i]!
+      const { length } = message
+      // The two usual lengths of a header, without a call.
+      const value = length + Record.message
+      if (value >= 0x4000 || at + 2 + length > room) break
+      if (value >= 0x40) bytes[at++] = 0x40 | (value >> 8)
+      bytes[at++] = value
+      bytes.set(message, at)
+      at += length
+      list[until + i - from] = before + at
+    }
+    segment.length = at
+    this.end = before + at
+    this.ends.until = until + i - from
+    this.streamCount += i - from
+    return i
   }
 
   /** Begins a record: its payload is to follow at once. */
@@ -234,15 +272,15 @@ export class SendWindow {
 
   /** What is left to send of the present record. */
   get recordBytesLeft(): number {
-    return this.sent < this.end ? this.ends[this.endAt(this.sent + 1)]! - this.sent : 0
+    return this.sent < this.end ? this.ends.at(this.ends.indexOf(this.sent + 1)) - this.sent : 0
   }
 
   /** How many of so many bytes to send at once: whole records, if they are most of it, so that they arrive in one piece. */
   whole(bytesMax: number): number {
     const until = this.sent + bytesMax
     if (until >= this.end) return bytesMax
-    const at = this.endAt(until + 1) - 1
-    const bytes = at >= this.endsFrom ? this.ends[at]! - this.sent : 0
+    const at = this.ends.indexOf(until + 1) - 1
+    const bytes = at >= 0 ? this.ends.at(at) - this.sent : 0
     return bytes * 2 > bytesMax ? bytes : bytesMax
   }
 
@@ -256,8 +294,8 @@ export class SendWindow {
       return violation("taken", `taken ${taken} is not within ${this.released} to ${received}`)
     }
     if (taken > this.released) {
-      const at = this.endAt(taken)
-      if (this.ends[at] !== taken) return violation("taken", `taken ${taken} is not the end of a message`)
+      const at = this.ends.indexOf(taken)
+      if (this.ends.at(at) !== taken) return violation("taken", `taken ${taken} is not the end of a message`)
       this.release(at + 1, taken)
     }
     this.received = received
@@ -282,7 +320,7 @@ export class SendWindow {
   /** Sends nothing beyond the record that is being sent: the session moves elsewhere. Returns the final position. */
   stop(): number {
     // A record of which a byte was sent is sent to its end; `ends` holds one from `sentMax` on unless all is taken.
-    this.stopAt = this.sentMax === this.released ? this.released : this.ends[this.endAt(this.sentMax)]!
+    this.stopAt = this.sentMax === this.released ? this.released : this.ends.at(this.ends.indexOf(this.sentMax))
     return this.stopAt
   }
 
@@ -293,10 +331,10 @@ export class SendWindow {
 
   /** How many messages are kept or were skipped before the one that ends at `position`, -1 if there is none. */
   keptIndexOf(position: number): number {
-    const at = this.endAt(position)
+    const at = this.ends.indexOf(position)
     const isEnd = this.ended && this.queue === undefined && position === this.end
-    if (this.ends[at] !== position || isEnd || this.skips.some(({ end }) => end === position)) return -1
-    let index = at - this.endsFrom
+    if (this.ends.at(at) !== position || isEnd || this.skips.some(({ end }) => end === position)) return -1
+    let index = at
     for (const { count, end } of this.skips) if (end < position) index += count - 1
     return index
   }
@@ -306,8 +344,8 @@ export class SendWindow {
     const fateUnknown: Array<Uint8Array> = []
     const notSent: Array<Uint8Array> = []
     let start = this.released
-    for (let i = this.endsFrom; i < this.ends.length; i++) {
-      const end = this.ends[i]!
+    for (let i = 0; i < this.ends.count; i++) {
+      const end = this.ends.at(i)
       const record = this.kept.copy(start, end)
       if (record[0] !== Record.end && record[0] !== Record.skip) {
         const list = start < this.sentMax ? fateUnknown : notSent
@@ -344,34 +382,13 @@ export class SendWindow {
     this.streamCount++
   }
 
-  private release(until: number, taken: number): void {
-    this.takenCount += until - this.endsFrom
-    this.endsFrom = until
+  private release(count: number, taken: number): void {
+    this.takenCount += count
+    this.ends.drop(count)
     this.released = taken
     while (this.skips.length > 0 && this.skips[0]!.end <= taken) this.takenCount += this.skips.shift()!.count - 1
-    if (this.endsFrom === this.ends.length) {
-      this.ends = []
-      this.endsFrom = 0
-      this.kept.clear()
-      return
-    }
-    if (this.endsFrom > 1024 && this.endsFrom * 2 > this.ends.length) {
-      this.ends = this.ends.slice(this.endsFrom)
-      this.endsFrom = 0
-    }
-    this.kept.forget(taken)
-  }
-
-  /** The index of the first record among those that are kept that ends at `position` or after it. */
-  private endAt(position: number): number {
-    let low = this.endsFrom
-    let high = this.ends.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (this.ends[middle]! < position) low = middle + 1
-      else high = middle
-    }
-    return low
+    if (this.ends.count === 0) this.kept.clear()
+    else this.kept.forget(taken)
   }
 }
 

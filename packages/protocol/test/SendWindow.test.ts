@@ -117,6 +117,39 @@ describe("SendWindow", () => {
     }
   })
 
+  it("accepts many messages at once as it does one by one, whatever their lengths and what was skipped before them", () => {
+    seeds(60, (chance) => {
+      const together = new SendWindow.SendWindow()
+      const oneByOne = new SendWindow.SendWindow()
+      for (let i = 0; i < 12; i++) {
+        const lengthMax = chance.pick([3, 70, 5000, 20_000, 150_000])
+        const lengths = Array.from({ length: chance.int(0, lengthMax < 100 ? 500 : 12) }, () =>
+          chance.int(0, lengthMax)
+        )
+        const messages = lengths.concat(61, 62, 16_381, 16_382).map((length, i) => new Uint8Array(length).fill(i))
+        for (const message of chance.bool(0.3) ? messages.slice(0, 2) : []) {
+          for (const window of [together, oneByOne]) {
+            window.enqueue(message)
+            window.skipOldest()
+          }
+        }
+        together.acceptAll(messages)
+        for (const message of messages) oneByOne.accept(message)
+        assert.deepStrictEqual([together.end, together.keptCount], [oneByOne.end, oneByOne.keptCount])
+        const isTaken = chance.bool()
+        const [ours, theirs] = [together, oneByOne].map((window) => {
+          window.acknowledge(window.received, window.released, window.end)
+          const bytes = concat(window.next(Infinity))
+          window.acknowledge(window.end, isTaken ? window.end : window.released, window.end)
+          return bytes
+        })
+        assert.strictEqual(Buffer.compare(ours!, theirs!), 0)
+      }
+      for (const window of [together, oneByOne]) window.acknowledge(window.end, window.end, window.end)
+      assert.deepStrictEqual([together.takenCount, together.keptCount], [oneByOne.takenCount, 0])
+    })
+  })
+
   it("goes on where the receiver stands, in the middle of a message, too", () => {
     const window = filled(100, 4, 4)
     assert.strictEqual(next(window), "06010101010602020202")

@@ -351,12 +351,8 @@ export class Outbox {
   }
 
   private acceptAll(messages: ReadonlyArray<Uint8Array>, bytes: number): Effect.Effect<void> {
-    const { isSkipping } = this
-    const { send } = this.channel
-    for (let i = 0; i < messages.length; i++) {
-      if (isSkipping) this.enqueue(messages[i]!)
-      else send.accept(messages[i]!)
-    }
+    if (this.isSkipping) for (const message of messages) this.enqueue(message)
+    else this.channel.send.acceptAll(messages)
     return this.acceptedAll(messages.length, bytes)
   }
 
