@@ -39,6 +39,38 @@ export interface Reader extends Socket.Reader {
   readonly borrow?: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError> | undefined
   /** What was borrowed last stays as it is: the link takes other memory. A plain call. */
   readonly keep?: (() => void) | undefined
+  /**
+   * Hands over what is read by plain calls, as `borrow` would give it, from the first `readOn` until it is cancelled: no fiber
+   * has to wake up for each batch. Nobody pulls meanwhile.
+   */
+  readonly subscribe?: ((subscriber: Subscriber<Socket.SocketError>) => Subscription) | undefined
+}
+
+/** Who takes what a link reads. Plain calls, which must not throw. */
+export interface Subscriber<E> {
+  /** The next batch, valid during the call. False: it stays valid and nothing more is read, until `readOn`. */
+  readonly received: (batch: NonEmptyReadonlyArray<Uint8Array>) => boolean
+  /** The connection has ended, and all that arrived before was handed over. */
+  readonly ended: (error: E) => void
+}
+
+/** What is read goes to a subscriber. */
+export interface Subscription {
+  /** Begins, or goes on after `received` said false. A plain call. */
+  readonly readOn: () => void
+  /** What is read from now on is there for `pull` and `borrow`. A plain call. */
+  readonly cancel: () => void
+}
+
+/** A writer of a link that need not be waited for. */
+export interface Writer extends Socket.Writer {
+  /**
+   * As `writeAll`, by a plain call: hands the batch to the transport, and returns what is to be waited for before the next
+   * one, `undefined` where that is nothing.
+   */
+  readonly offer?:
+    | ((chunks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, Socket.SocketError> | undefined)
+    | undefined
 }
 
 /** Bytes of ours that are still on this side, and what the system's kernel knows of them where it tells. */
@@ -68,6 +100,12 @@ export interface Opened {
   readonly borrow: Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, ConnectionError.ConnectionError>
   /** What was borrowed last stays as it is. */
   readonly keep: () => void
+  /** As the reader offers it, if it does. */
+  readonly subscribe: ((subscriber: Subscriber<ConnectionError.ConnectionError>) => Subscription) | undefined
+  /** As the writer offers it, if it does. */
+  readonly offer:
+    | ((chunks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionError.ConnectionError> | undefined)
+    | undefined
   /** Hands a batch to the transport; waits where the transport pushes back. */
   readonly write: (chunks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, ConnectionError.ConnectionError>
   /** Ends the connection at once. For sockets that cannot, a close is asked for and not waited for. */
@@ -88,13 +126,25 @@ export const open = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Opened, ConnectionError.ConnectionError, Scope.Scope> {
   const scope = yield* Effect.scope
   const fromSocketError = reasonOf(link)
-  const { borrow, keep, pull }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
-  const writer = yield* link.writer
+  const { borrow, keep, pull, subscribe }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
+  const writer: Writer = yield* link.writer
+  const { offer } = writer
   const owned = Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes)
   return {
     pull: owned,
     borrow: borrow === undefined ? owned : Effect.mapError(borrow, fromSocketError("read")),
     keep: keep ?? constVoid,
+    subscribe:
+      subscribe === undefined
+        ? undefined
+        : ({ ended, received }) => subscribe({ received, ended: (error) => ended(fromSocketError("read")(error)) }),
+    offer:
+      offer === undefined
+        ? undefined
+        : (chunks) => {
+            const rest = offer(chunks)
+            return rest === undefined ? undefined : Effect.mapError(rest, fromSocketError("write"))
+          },
     write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
     destroy: destroyOf(link, writer, scope),
     progress: link.progress,

@@ -1,6 +1,7 @@
 import { NodeLink, NodeListener } from "@holdfast/node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, type Scope } from "effect"
+import type * as Socket from "effect/socket/Socket"
 import type { Link } from "holdfast"
 import { mkdtempSync } from "node:fs"
 import * as Net from "node:net"
@@ -66,31 +67,40 @@ const valueAt = (position: number): number => (position * 31 + (position >> 9)) 
 
 const pattern = (from: number, length: number) => Uint8Array.from({ length }, (_, i) => valueAt(from + i))
 
+const total = 3_000_000
+
+/** Writes that many bytes in pieces of many sizes, and ends. */
+const writeAll = Effect.fnUntraced(function* (writer: Net.Socket) {
+  for (let at = 0, n = 1; at < total; n = (n * 7 + 3) % 200_000) {
+    const length = Math.min(n, total - at)
+    writer.write(pattern(at, length))
+    at += length
+    if (n % 3 === 0) yield* Effect.yieldNow
+    if (writer.writableNeedDrain) yield* Plain.until(() => !writer.writableNeedDrain)
+  }
+  writer.end()
+})
+
+const checker = () => {
+  let position = 0
+  return {
+    position: () => position,
+    check: (bytes: Uint8Array | string) => {
+      for (const byte of bytes as Uint8Array) {
+        if (byte !== valueAt(position++)) assert.fail(`byte ${position - 1} is ${byte}`)
+      }
+    }
+  }
+}
+
 describe("reading", () => {
   for (const [name, pair] of Object.entries(pairs)) {
     it.live(`gives ${name} every byte once and in order, borrowed or not, also when a pull is interrupted`, () =>
       Effect.gen(function* () {
         const { reader, writer } = yield* pair
-        const total = 3_000_000
-        yield* Effect.forkScoped(
-          Effect.gen(function* () {
-            for (let at = 0, n = 1; at < total; n = (n * 7 + 3) % 200_000) {
-              const length = Math.min(n, total - at)
-              writer.write(pattern(at, length))
-              at += length
-              if (n % 3 === 0) yield* Effect.yieldNow
-              if (writer.writableNeedDrain) yield* Plain.until(() => !writer.writableNeedDrain)
-            }
-            writer.end()
-          })
-        )
-        let position = 0
-        const check = (bytes: Uint8Array | string) => {
-          for (const byte of bytes as Uint8Array) {
-            if (byte !== valueAt(position++)) assert.fail(`byte ${position - 1} is ${byte}`)
-          }
-        }
-        for (let n = 0; position < total; n++) {
+        yield* Effect.forkScoped(writeAll(writer))
+        const { check, position } = checker()
+        for (let n = 0; position() < total; n++) {
           if (n % 11 === 0) {
             const pulling = yield* Effect.forkChild(reader.borrow, { startImmediately: true })
             yield* Fiber.interrupt(pulling)
@@ -102,9 +112,67 @@ describe("reading", () => {
           if (n % 5 === 0) yield* Effect.yieldNow // a borrowed batch stays as it is until the next pull
           check(bytes)
         }
-        assert.strictEqual(position, total)
+        assert.strictEqual(position(), total)
         const { reason } = yield* Effect.flip(reader.pull)
         assert.isTrue(reason._tag === "SocketCloseError" && reason.code === 1000)
+      }).pipe(Effect.scoped)
+    )
+
+    it.live(`hands over to a subscriber of ${name} every byte once and in order, also one that pauses or leaves`, () =>
+      Effect.gen(function* () {
+        const { reader, writer } = yield* pair
+        const { check, position } = checker()
+        let ended: Socket.SocketError | undefined
+        let batches = 0
+        let cancelled = 0
+        let held: Uint8Array | undefined
+        let subscription: Link.Subscription
+        const subscriber: Link.Subscriber<Socket.SocketError> = {
+          received: ([bytes]) => {
+            assert.isUndefined(ended)
+            assert.isUndefined(held)
+            const n = batches++
+            if (n % 5 === 3) {
+              held = bytes // it stays as it is until it reads on
+              setTimeout(() => {
+                check(held!)
+                held = undefined
+                subscription.readOn()
+              }, n % 2)
+              return false
+            }
+            check(bytes)
+            if (n % 4 !== 1) return true
+            cancelled++
+            subscription.cancel()
+            Effect.runFork(pulling)
+            return false
+          },
+          ended: (error) => {
+            ended = error
+          }
+        }
+        /** Pulls once, and then subscribes again. */
+        const pulling = Effect.match(reader.pull, {
+          onFailure: (error) => {
+            ended = error
+          },
+          onSuccess: ([bytes]) => {
+            check(bytes)
+            subscription = reader.subscribe!(subscriber)
+            subscription.readOn()
+          }
+        })
+        subscription = reader.subscribe!(subscriber)
+        yield* Effect.forkScoped(writeAll(writer))
+        yield* Effect.sleep(5)
+        assert.strictEqual(batches, 0) // before it is told to begin
+        subscription.readOn()
+        yield* Plain.until(() => ended !== undefined)
+        assert.strictEqual(position(), total)
+        assert.isAbove(cancelled, 0)
+        const reason = ended?.reason
+        assert.isTrue(reason?._tag === "SocketCloseError" && reason.code === 1000)
       }).pipe(Effect.scoped)
     )
   }
@@ -156,6 +224,32 @@ describe("reading", () => {
       assert.isAbove(writer.writableLength, 10_000_000)
       for (let rest = 40_000_000; rest > 0;) rest -= (yield* reader.borrow!)[0].length
       assert.strictEqual(writer.writableLength, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("tells a subscriber that has paused of a reset when it reads on, and not before", () =>
+    Effect.gen(function* () {
+      const { reader, writer } = yield* pairs["a TCP link that was accepted"]!
+      let received = 0
+      let ended: Socket.SocketError | undefined
+      const subscription = reader.subscribe!({
+        received: () => {
+          received++
+          return false
+        },
+        ended: (error) => {
+          ended = error
+        }
+      })
+      subscription.readOn()
+      writer.write("hello")
+      yield* Plain.until(() => received === 1)
+      writer.resetAndDestroy()
+      yield* Effect.sleep(50)
+      assert.isUndefined(ended)
+      subscription.readOn()
+      yield* Plain.until(() => ended !== undefined)
+      assert.strictEqual(received, 1)
     }).pipe(Effect.scoped)
   )
 })

@@ -97,10 +97,11 @@ const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): E
       })
       return Effect.acquireRelease(take, stop)
     }),
-    Effect.map(({ borrow, keep, pull }): Link.Reader => ({
+    Effect.map(({ borrow, keep, pull, subscribe }): Link.Reader => ({
       pull,
       borrow,
       keep,
+      subscribe,
       upgrade: Socket.SocketUpgradeError.unsupported
     }))
   )

@@ -3,23 +3,30 @@
  */
 import { Effect } from "effect"
 import * as Socket from "effect/socket/Socket"
+import type { Link } from "holdfast"
 import type { Socket as NetSocket } from "node:net"
 
 /** Writes before the socket is there wait for it. */
-export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<void>): Socket.Writer => {
-  const using = (use: (socket: NetSocket) => void): Effect.Effect<void, Socket.SocketError> =>
-    Effect.suspend(() => {
-      const socket = socketNow()
-      if (socket === undefined) return Effect.andThen(up, using(use))
-      if (socket.destroyed || socket.writableEnded) return failed(new Error("socket closed"))
-      try {
-        use(socket)
-      } catch (cause) {
-        return failed(cause)
-      }
-      // `write` says false by what it was given, also when the kernel has taken all of it already.
-      return socket.writableLength > 0 && socket.writableNeedDrain ? drained(socket) : Effect.void
-    })
+export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<void>): Link.Writer => {
+  /** Returns what is to be waited for, if anything is. */
+  const using = (use: (socket: NetSocket) => void): Effect.Effect<void, Socket.SocketError> | undefined => {
+    const socket = socketNow()
+    if (socket === undefined)
+      return Effect.andThen(
+        up,
+        later(() => using(use))
+      )
+    if (socket.destroyed || socket.writableEnded) return failed(new Error("socket closed"))
+    try {
+      use(socket)
+    } catch (cause) {
+      return failed(cause)
+    }
+    // `write` says false by what it was given, also when the kernel has taken all of it already.
+    return socket.writableLength > 0 && socket.writableNeedDrain ? drained(socket) : undefined
+  }
+  const later = (offer: () => Effect.Effect<void, Socket.SocketError> | undefined) =>
+    Effect.suspend(() => offer() ?? Effect.void)
   /** Serves again when the kernel has taken all of it, which it nearly always does at once. */
   let memory: Uint8Array | undefined
   const writeJoined = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>, bytes: number): void => {
@@ -33,22 +40,25 @@ export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<v
     socket.write(memory.subarray(0, bytes))
     if (socket.writableLength > 0) memory = undefined
   }
+  const writeEach = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>): void => {
+    if (chunks.length === 1) return void socket.write(chunks[0]!)
+    let bytes = 0
+    for (const chunk of chunks) bytes += typeof chunk === "string" ? Infinity : chunk.length
+    if (bytes <= Math.min(joinBytesMax, chunks.length * smallBytes)) return writeJoined(socket, chunks, bytes)
+    socket.cork()
+    for (const chunk of chunks) socket.write(chunk)
+    socket.uncork()
+  }
   return {
     write: (chunk) =>
-      using((socket) => {
-        if (!Socket.isCloseEvent(chunk)) socket.write(chunk)
-        else socket.destroy(chunk.code > 1000 ? new Error(`closed with code ${chunk.code}`) : undefined)
-      }),
-    writeAll: (chunks) =>
-      using((socket) => {
-        if (chunks.length === 1) return socket.write(chunks[0])
-        let bytes = 0
-        for (const chunk of chunks) bytes += typeof chunk === "string" ? Infinity : chunk.length
-        if (bytes <= Math.min(joinBytesMax, chunks.length * smallBytes)) return writeJoined(socket, chunks, bytes)
-        socket.cork()
-        for (const chunk of chunks) socket.write(chunk)
-        socket.uncork()
-      })
+      later(() =>
+        using((socket) => {
+          if (!Socket.isCloseEvent(chunk)) socket.write(chunk)
+          else socket.destroy(chunk.code > 1000 ? new Error(`closed with code ${chunk.code}`) : undefined)
+        })
+      ),
+    writeAll: (chunks) => later(() => using((socket) => writeEach(socket, chunks))),
+    offer: (chunks) => using((socket) => writeEach(socket, chunks))
   }
 }
 

@@ -1,0 +1,391 @@
+/**
+ * What happens on a session's link: read, write, acknowledge and watch, until one of them ends it. All of it are plain calls,
+ * which the carrier, alarms and whoever uses the session make; only `write` touches the link.
+ */
+import type { Peer } from "@holdfast/protocol"
+import { Duration, Effect, Exit, Fiber, Option } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as ConnectionError from "../ConnectionError.ts"
+import { acknowledgeMillis, Acknowledging } from "./acknowledging.ts"
+import { Carrier } from "./carrier.ts"
+import type { Attachment, Conversation, LastWord } from "./conversation.ts"
+import { Detectors } from "./detectors.ts"
+import { deaf, endedByPeer, goneAway, tooSlow } from "./ending.ts"
+import { FrameWatch } from "./frameWatch.ts"
+import type { Options } from "./incarnation.ts"
+import { Pace } from "./pace.ts"
+import { picture } from "./picture.ts"
+import type { Surroundings } from "./watching.ts"
+import { violated } from "./wire.ts"
+
+/** So much is handed over in a row before reading has its turn. */
+const turnBytesMax = 2_097_152
+
+/** Less is not written at once when more may come in the same turn of the event loop. */
+const joinedBytesMin = 65_536
+
+/** A consumer gets so many turns to finish with what it was lent, before what it was lent has to be left to it. */
+const lentTurnsMax = 8
+
+type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
+
+const interrupted: Verdict = Exit.interrupt()
+
+/** What is written in one turn of the event loop is one write: whoever has something waits for its `due` turn. */
+type Writer = "idle" | "due" | "writing"
+
+export class Life implements Attachment {
+  readonly carrier: Carrier
+  readonly watchdog: Detectors
+  lastWord: LastWord | undefined
+  private readonly options: Options
+  private readonly conversation: Conversation
+  private readonly peer: Peer.Peer
+  private readonly around: Surroundings
+  private readonly later: (task: () => void) => void
+  private readonly frames: FrameWatch
+  private readonly acknowledging: Acknowledging
+  private readonly pace: Pace
+  private readonly up: ReturnType<typeof picture>
+  /** The first one ends this incarnation. */
+  private verdict: Verdict | undefined
+  private passed: ((verdict: Verdict) => void) | undefined
+  private readonly running = new Set<Fiber.Fiber<unknown, ConnectionError.ConnectionError>>()
+  private isEndTold = false
+  private drained: (() => void) | undefined
+
+  private pings = 0
+  private pingedAt: number
+  private tunedAt: number
+  private hasInput = false
+  /** Input is being handed out, and what comes of it is to be one write. */
+  private isDigesting = false
+  private lentTurns = 0
+
+  private writer: Writer = "idle"
+  private bytesInTurn = 0
+  private readonly turn = () => this.guarded(() => this.write())
+  private readonly lentTurn = () => this.guarded(() => this.waitForLent())
+
+  constructor(options: Options, around: Surroundings, later: (task: () => void) => void) {
+    const { conversation, wire } = options
+    const { bulletin, peer } = conversation
+    const now = conversation.now()
+    this.options = options
+    this.conversation = conversation
+    this.peer = peer
+    this.around = around
+    this.later = later
+    this.pingedAt = now
+    this.tunedAt = now
+    this.up = picture(options)
+    this.frames = new FrameWatch(wire.decoder, options.frame)
+    this.acknowledging = new Acknowledging(around.alarms, peer, () => this.news())
+    this.pace = new Pace(peer.movedBytes, now, acknowledgeMillis)
+    this.watchdog = new Detectors(
+      {
+        policy: () => conversation.policy,
+        probe: () => {
+          this.pingedAt = conversation.now()
+          peer.ping(++this.pings)
+          this.begin(true)
+        },
+        beat: () => {
+          peer.heartbeat()
+          this.begin(true)
+        },
+        onStalled: this.up.stalled,
+        onAsk: (detector, evidence) => {
+          if (detector !== "heartbeat") bulletin.event({ _tag: "Asked", detector, evidence })
+        },
+        roundTripTime: () => conversation.roundTripTime,
+        detectors: options.detectors
+      },
+      conversation.clock
+    )
+    this.carrier = new Carrier(wire.link, around.context, {
+      received: (batch) => this.received(batch),
+      written: () => this.guarded(() => this.written()),
+      failed: (exit) => this.decide(exit)
+    })
+  }
+
+  // ---- its life
+
+  /** From now on the session goes over this link. */
+  attach(): void {
+    const { conversation, options, peer } = this
+    conversation.attach(this)
+    peer.channels.carriedBy(options.wire.link.isCopying)
+    if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
+    peer.announce()
+    this.up.publish()
+    conversation.bulletin.event({ _tag: "Opened", incarnation: options.incarnation, opened: options.opened })
+  }
+
+  /** Everything at once, until one of them decides. What it has started has ended before it goes on. */
+  get race(): Effect.Effect<never, ConnectionError.ConnectionError> {
+    const racing = Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
+      this.passed = resume
+      this.guarded(() => this.start())
+    })
+    return Effect.ensuring(
+      racing,
+      Effect.suspend(() => this.stop())
+    )
+  }
+
+  /** The link is not used any more. */
+  get leave(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.conversation.detach(this)
+      return this.carrier.stopWriting
+    })
+  }
+
+  /** It is decided that the link ends. */
+  decided(error: ConnectionError.ConnectionError): void {
+    this.tellEnd(error)
+    this.options.onVerdict?.(error)
+  }
+
+  private start(): void {
+    this.digest()
+    if (this.verdict !== undefined) return
+    this.carrier.start()
+    for (const detector of this.watchdog.others) this.run(detector)
+    if (this.verdict !== undefined) return
+    const decide = (verdict: Verdict) => this.decide(verdict)
+    this.watchdog.start(this.around, decide)
+    this.frames.start(this.around, (exit) =>
+      decide(Exit.isFailure(exit) ? Exit.failCause(exit.cause) : tooSlow(exit.value))
+    )
+    if (this.conversation.goingAway !== undefined) this.watchForDrained()
+    this.begin(false)
+  }
+
+  private stop(): Effect.Effect<void> {
+    this.passed = undefined
+    this.verdict ??= interrupted
+    this.watchdog.stop()
+    this.frames.stop()
+    this.drained?.()
+    this.acknowledging.stop()
+    return Effect.andThen(this.carrier.stopReading, Fiber.interruptAll([...this.running]))
+  }
+
+  private run(effect: Effect.Effect<unknown, ConnectionError.ConnectionError>): void {
+    const fiber = Effect.runForkWith(this.around.context)(effect)
+    this.running.add(fiber)
+    fiber.addObserver((exit) => {
+      this.running.delete(fiber)
+      if (Exit.isFailure(exit)) this.decide(Exit.failCause(exit.cause))
+    })
+  }
+
+  private decide(verdict: Verdict): void {
+    if (this.verdict !== undefined) return
+    this.verdict = verdict
+    this.passed?.(verdict)
+  }
+
+  /** A defect of ours ends the link, and not whoever has called. */
+  private guarded(call: () => void): void {
+    try {
+      call()
+    } catch (defect) {
+      this.decide(Exit.die(defect))
+    }
+  }
+
+  private watchForDrained(): void {
+    const { conversation } = this
+    this.drained?.()
+    this.drained = conversation.main.onFact(
+      () => conversation.isDrained,
+      () => {
+        if (conversation.isDrained) this.decide(goneAway(conversation))
+      }
+    )
+  }
+
+  private tellEnd(error: ConnectionError.ConnectionError): void {
+    if (this.isEndTold) return
+    this.isEndTold = true
+    this.conversation.bulletin.event({ _tag: "Ended", incarnation: this.options.incarnation, error })
+  }
+
+  // ---- what the conversation tells it
+
+  work(): void {
+    this.begin(false)
+    this.up.flow()
+  }
+
+  news(): void {
+    if (this.writer !== "writing" && this.acknowledging.announce()) this.begin(false)
+  }
+
+  end(error: ConnectionError.ConnectionError, word: LastWord | undefined): void {
+    this.tellEnd(error)
+    this.options.wire.decoder.handTo(deaf)
+    this.lastWord = word
+    this.decide(Exit.fail(error))
+  }
+
+  wake(): void {
+    this.watchdog.wake()
+  }
+
+  policyReplaced(): void {
+    this.watchdog.replacePolicy()
+  }
+
+  // ---- reading
+
+  private received(batch: ReadonlyArray<Uint8Array>): boolean {
+    if (this.verdict !== undefined) return false
+    try {
+      this.take(batch)
+      return this.verdict === undefined && this.isDone()
+    } catch (defect) {
+      this.decide(Exit.die(defect))
+      return false
+    }
+  }
+
+  private take(batch: ReadonlyArray<Uint8Array>): void {
+    const { onInput, wire } = this.options
+    for (const chunk of batch) {
+      const failed = wire.decoder.push(chunk)
+      if (failed !== undefined) return this.decide(Exit.fail(violated(failed)))
+    }
+    this.watchdog.received()
+    this.frames.look(() => this.conversation.now())
+    if (!this.hasInput) {
+      this.hasInput = true
+      if (onInput !== undefined) this.run(onInput)
+    }
+    this.isDigesting = true
+    this.digest()
+    this.isDigesting = false
+    this.begin(this.peer.hasData) // an answer that is there already goes at once
+  }
+
+  private digest(): void {
+    const { conversation, peer } = this
+    const facts = conversation.received()
+    const now = conversation.now()
+    this.answered(facts, now)
+    this.pace.arrived(peer.movedBytes, now)
+    this.tune(now)
+    this.moved()
+    if (peer.hasWork) this.begin(false)
+    else if (peer.hasNews) this.news()
+    if (facts.close !== undefined) this.decide(Exit.fail(endedByPeer(facts.close, this.options.epoch)))
+  }
+
+  private answered({ goAway, pong }: Peer.Facts, now: number): void {
+    const { conversation } = this
+    if (pong === this.pings && this.pings > 0) {
+      conversation.roundTripTime = Option.some(Duration.millis(now - this.pingedAt))
+      this.up.publish()
+    }
+    if (goAway === undefined) return
+    conversation.leave(goAway)
+    this.watchForDrained()
+  }
+
+  /** Windows follow what the application takes in one round trip, the delay of acknowledgements included. */
+  private tune(now: number): void {
+    const roundTrip = Option.getOrElse(this.conversation.roundTripTime, () => Duration.zero)
+    if (now - this.tunedAt < Duration.toMillis(roundTrip) + acknowledgeMillis) return
+    this.tunedAt = now
+    this.peer.tune()
+  }
+
+  private moved(): void {
+    this.watchdog.moved(this.peer.movedBytes, this.peer.outstandingBytes)
+    this.up.flow()
+  }
+
+  /** Nobody has what was read last; otherwise they get some turns to be done with it. */
+  private isDone(): boolean {
+    if (this.peer.channels.isLentOut) {
+      this.lentTurns = 0
+      this.later(this.lentTurn)
+      return false
+    }
+    if (this.peer.channels.own()) this.options.wire.link.keep()
+    return true
+  }
+
+  private waitForLent(): void {
+    if (this.verdict !== undefined) return
+    const { channels } = this.peer
+    if (channels.isLentOut && ++this.lentTurns < lentTurnsMax) return this.later(this.lentTurn)
+    if (channels.own()) this.options.wire.link.keep() // whoever waited has had its turn
+    this.carrier.readOn()
+  }
+
+  // ---- writing
+
+  private get hasWork(): boolean {
+    return this.peer.hasControl || (this.peer.hasData && this.roomBytes > 0)
+  }
+
+  private get roomBytes(): number {
+    return Math.min(this.pace.batchBytes, this.pace.bytesMax - this.peer.outstandingBytes)
+  }
+
+  /** Nobody waits for something to write: whoever has some says so. `isWhole`: nothing is to join it. */
+  private begin(isWhole: boolean): void {
+    if (this.isDigesting || this.writer !== "idle" || this.verdict !== undefined || !this.hasWork) return
+    if (!isWhole) return this.writeLater()
+    this.bytesInTurn = 0
+    this.turn()
+  }
+
+  private writeLater(): void {
+    this.writer = "due"
+    this.bytesInTurn = 0
+    this.later(this.turn)
+  }
+
+  private write(): void {
+    const { conversation, pace, peer } = this
+    do {
+      this.writer = "writing"
+      if (this.verdict !== undefined) return
+      conversation.expire()
+      const written = peer.write(Math.max(0, this.roomBytes))
+      if (written === undefined) {
+        this.bytesInTurn = turnBytesMax
+        continue
+      }
+      this.watchdog.sent(written.isHeartbeat)
+      if (written.dataBytes > 0) {
+        pace.handed(peer.movedBytes + peer.outstandingBytes, conversation.now(), !peer.hasData)
+      }
+      this.moved()
+      if (peer.hasFinished) this.digest()
+      this.bytesInTurn = written.dataBytes < joinedBytesMin ? turnBytesMax : this.bytesInTurn + written.dataBytes
+      if (!this.carrier.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)) return
+    } while (this.mayWriteOn())
+  }
+
+  private written(): void {
+    if (this.mayWriteOn()) this.write()
+  }
+
+  /** A write is done: in the same turn comes only what is large. */
+  private mayWriteOn(): boolean {
+    this.writer = "due"
+    if (this.peer.hasNews) this.news()
+    if (this.verdict === undefined && this.hasWork) {
+      if (this.bytesInTurn < turnBytesMax) return true
+      this.writeLater()
+    } else this.writer = "idle"
+    return false
+  }
+}
