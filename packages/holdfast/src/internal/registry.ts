@@ -1,7 +1,7 @@
 /**
  * The sessions of a server: who is in, and whether there is room for one more.
  */
-import { Duration, Effect, type Fiber, Latch, Option } from "effect"
+import { Duration, Effect, type Fiber, Latch, Option, Scope } from "effect"
 import type { ServerLimits } from "../Session.ts"
 import type { Conversation } from "./conversation.ts"
 import { serverDefaults } from "./limits.ts"
@@ -110,17 +110,30 @@ export class Registry {
 
   /** Counts a link that is not yet part of a session. */
   shakingHands(address: Option.Option<string>) {
-    return counting((by) => {
+    const add = (by: 1 | -1) => {
       this.handshakes += by
       if (Option.isSome(address)) count(this.handshakesPerAddress, address.value, by)
-    })
+    }
+    return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => add(1)),
+        () => self,
+        () => Effect.sync(() => add(-1))
+      )
   }
 
-  /** Counts a link that carries a session. */
-  readonly carrying = counting((by) => {
-    this.linksUp += by
+  /** Counts a link that carries a session, until the scope closes. */
+  readonly carrying: Effect.Effect<void, never, Scope.Scope> = Effect.uninterruptible(
+    Effect.flatMap(Effect.scope, (scope) => {
+      this.linksUp++
+      this.idle.closeUnsafe()
+      return Scope.addFinalizer(scope, this.carriedNoMore)
+    })
+  )
+
+  private readonly carriedNoMore = Effect.sync(() => {
+    this.linksUp--
     if (this.linksUp === 0) this.idle.openUnsafe()
-    else this.idle.closeUnsafe()
   })
 
   add(member: Member): void {
@@ -152,22 +165,9 @@ export class Registry {
 const expiredMax = 4096
 
 /** How a session is named in events and in the registry. */
-export const idOf = (session: Uint8Array): string => {
-  let id = ""
-  for (const byte of session) id += byteNames[byte]
-  return id
-}
+export const idOf = (session: Uint8Array): string => Array.from(session, (byte) => byteNames[byte]).join("")
 
 const byteNames = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
-
-const counting =
-  (add: (by: 1 | -1) => void) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.acquireUseRelease(
-      Effect.sync(() => add(1)),
-      () => self,
-      () => Effect.sync(() => add(-1))
-    )
 
 const count = (counts: Map<string, number>, key: string, by: number): void => {
   const next = (counts.get(key) ?? 0) + by

@@ -2,8 +2,21 @@
  * The accepting side: keeps sessions across the links that admission has opened, runs the handler of each session once,
  * and goes away in good order.
  */
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Queue, Scope } from "effect"
-import type * as Socket from "effect/socket/Socket"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Queue,
+  Scope,
+  Tracer
+} from "effect"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as ConnectionError from "../ConnectionError.ts"
 import type * as Link from "../Link.ts"
@@ -65,13 +78,19 @@ export const serve =
         })
 
         /** The handler's one run, from the first input of a session to its end. */
-        const live = (member: Member, services: Context.Context<P>) => {
+        const live = (member: Member, parent: Tracer.AnySpan | undefined) => {
           const { conversation } = member
           const session = new Handle.Handle({ conversation, outgoing, incoming, dialNow: Effect.void })
           return Effect.suspend(() => handler(session)).pipe(
             Effect.scoped,
-            Effect.provideContext(Context.merge(context, services) as Context.Context<Exclude<RH, Scope.Scope>>),
-            Effect.withSpan("holdfast.session", { attributes: { session: member.id, principal: member.principal } }),
+            Effect.withSpan(
+              "holdfast.session",
+              {
+                attributes: { session: member.id, principal: member.principal },
+                ...(parent === undefined ? {} : { parent })
+              },
+              { captureStackTrace: false }
+            ),
             Effect.matchCauseEffect({
               onSuccess: () => Effect.ignore(session.close),
               onFailure: (cause) => handlerFailed(conversation, cause)
@@ -79,16 +98,18 @@ export const serve =
           )
         }
 
+        /** The handler's fiber has what the server has, and `services`: to provide them to it would take memory for each. */
         const start = (member: Member, services: Context.Context<P>) =>
-          Effect.suspend(() => {
+          Effect.contextWith((around: Context.Context<never>) => {
             if (member.handler !== undefined) return Effect.void
-            return Observability.observe(member.conversation.bulletin, definition.id, "server").pipe(
-              Effect.andThen(Effect.forkIn(live(member, services), background)),
-              Effect.map((fiber) => {
-                member.handler = fiber
-                if (member.conversation.exit !== undefined) indulge(member)
-              })
+            const run = Effect.runForkWith(
+              Context.merge(context, services) as Context.Context<Exclude<RH, Scope.Scope>>
             )
+            const parent = Context.getOrUndefined(around, Tracer.ParentSpan)
+            return Effect.map(Observability.observe(member.conversation.bulletin, definition.id, "server"), () => {
+              member.handler = run(Effect.andThen(Effect.yieldNow, live(member, parent))).pipe(Fiber.runIn(background))
+              if (member.conversation.exit !== undefined) indulge(member)
+            })
           })
 
         /** The session is over: its handler has the patience of `close` to finish. */
@@ -158,10 +179,7 @@ export const serve =
               frame: options.limits?.frame ?? Limits.serverDefaults.frame,
               onInput: start(member, services),
               onVerdict: (error) => tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
-            }).pipe(
-              Effect.scoped,
-              Effect.catch((error) => ended(member, incarnation, error))
-            )
+            }).pipe(Effect.catch((error) => ended(member, incarnation, error)))
           })
 
         const admit = Admission.make<P>({
@@ -206,20 +224,13 @@ export const serve =
             Effect.option
           )
 
-        const accept = (socket: Socket.Socket) => {
-          const link: Link.Link = socket
-          const address = Option.fromUndefinedOr(link.peer)
-          return open(link).pipe(
-            registry.shakingHands(address),
-            Effect.flatMap(
-              Option.match({
-                onNone: () => Effect.void,
-                onSome: (opening) => registry.carrying(converse(opening, address))
-              })
-            ),
-            Effect.scoped
-          )
-        }
+        const accept = (link: Link.Link) =>
+          Effect.suspend(() => {
+            const address = Option.fromUndefinedOr(link.peer)
+            return Effect.flatMap(registry.shakingHands(address)(open(link)), (opening) =>
+              Option.isNone(opening) ? Effect.void : Effect.andThen(registry.carrying, converse(opening.value, address))
+            )
+          }).pipe(Effect.scoped)
 
         yield* server.run(accept).pipe(
           Effect.tapError((error) => Effect.logError("no more links are accepted", error)),
