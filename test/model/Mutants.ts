@@ -94,7 +94,7 @@ class ForgetsRejectedAtResume extends Peer.Peer {
 class TellsRejectedAgain extends Peer.Peer {
   override resume(theirs: ReadonlyArray<Positions.Positions>): Violation.Violation | undefined {
     const failed = super.resume(theirs)
-    const news = fieldsOf(this)["news"] as Peer.Facts
+    const news = fieldsOf(this)["told"] as Peer.Facts
     for (const { rejected } of theirs)
       if (rejected.length > 0 && news.rejected.length === 0) news.rejected.push({ channel: this.main, ordinal: 0 })
     return failed

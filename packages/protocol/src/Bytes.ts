@@ -17,18 +17,18 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 /** Appends values to a buffer that grows. */
 export class Writer {
   private buffer = new Uint8Array(64)
-  private length = 0
+  private written = 0
 
   varint(value: number): void {
     this.reserve(8)
-    this.length = Varint.write(this.buffer, this.length, value)
+    this.written = Varint.write(this.buffer, this.written, value)
   }
 
   /** Bytes of a fixed, known length: no length is written. */
   fixed(bytes: Uint8Array): void {
     this.reserve(bytes.length)
-    this.buffer.set(bytes, this.length)
-    this.length += bytes.length
+    this.buffer.set(bytes, this.written)
+    this.written += bytes.length
   }
 
   /** Bytes behind their length. */
@@ -43,31 +43,44 @@ export class Writer {
   }
 
   finish(): Uint8Array {
-    return this.buffer.subarray(0, this.length)
+    return this.buffer.slice(0, this.written)
+  }
+
+  /** Puts what was written at `at`; there must be room. */
+  copyTo(into: Uint8Array, at: number): void {
+    for (let i = 0; i < this.written; i++) into[at + i] = this.buffer[i]!
+  }
+
+  /** How many bytes were written. */
+  get length(): number {
+    return this.written
   }
 
   private reserve(more: number): void {
-    const needed = this.length + more
+    const needed = this.written + more
     if (needed <= this.buffer.length) return
     const grown = new Uint8Array(Math.max(needed, this.buffer.length * 2))
-    grown.set(this.buffer.subarray(0, this.length))
+    grown.set(this.buffer.subarray(0, this.written))
     this.buffer = grown
   }
 }
 
-/** Takes values from the front of `bytes`. */
+/** Takes values from between two places of `source`, and keeps no view of it. */
 export class Reader {
   failed = false
   private readonly source: Uint8Array
-  private at = 0
+  private at: number
+  private readonly until: number
 
-  constructor(source: Uint8Array) {
+  constructor(source: Uint8Array, from = 0, until = source.length) {
     this.source = source
+    this.at = from
+    this.until = until
   }
 
   /** How many bytes were not read. */
   get rest(): number {
-    return this.source.length - this.at
+    return this.until - this.at
   }
 
   fail(): void {
@@ -93,7 +106,7 @@ export class Reader {
       this.fail()
       return new Uint8Array(0)
     }
-    const bytes = this.source.subarray(this.at, this.at + length)
+    const bytes = new Uint8Array(this.source.subarray(this.at, this.at + length))
     this.at += length
     return bytes
   }

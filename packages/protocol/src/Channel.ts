@@ -124,6 +124,7 @@ export class Channel {
   /** The ordinals of what was declined. Messages that are released were told before and are not yet confirmed. */
   private declined({ rejected, taken }: Positions): ReadonlyArray<number> | Violation {
     const { send } = this
+    if (rejected.length === 0) return none
     const ordinals: Array<number> = []
     let last = 0
     for (const end of rejected) {
@@ -138,6 +139,8 @@ export class Channel {
     return ordinals
   }
 }
+
+const none: ReadonlyArray<number> = []
 
 /** So much new credit is never kept back. */
 const creditBytes = 262_144

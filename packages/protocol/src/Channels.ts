@@ -197,12 +197,13 @@ export class Channels {
   /** Appends where the channels stand of which there is news, and in any case channel 0 if `isDue`. */
   tell(isDue: boolean, into: Array<Uint8Array>): void {
     if (isDue || this.main.isNews) this.announce(this.main, into)
+    this.isUrgent = false
+    if (this.newsy.size === 0) return
     for (const channel of this.newsy) {
       this.announce(channel, into)
       if (channel.isFinished) this.finish(channel)
     }
     this.newsy.clear()
-    this.isUrgent = false
   }
 
   /** Appends data, at most `bytesMax`, by turns. Returns how much. */

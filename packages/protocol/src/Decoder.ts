@@ -51,7 +51,7 @@ export class Decoder {
     while (at < chunk.length) {
       if (this.dataRest > 0) {
         const end = Math.min(chunk.length, at + this.dataRest)
-        const failed = this.data(chunk.subarray(at, end))
+        const failed = this.data(new Uint8Array(chunk.buffer, chunk.byteOffset + at, end - at))
         if (failed !== undefined) return failed
         at = end
       } else if (this.partialLength > 0) {
@@ -84,8 +84,11 @@ export class Decoder {
     const needed = type === Frame.Type.Data ? dataHeaderBytes(from, at + header, end) : length
     if (needed > length) return violation("frame-body", "the body of Data is shorter than its header")
     if (has < header + needed) return this.waitFor(header + needed - has)
-    const body = from.subarray(at + header, at + header + needed)
-    const failed = type === Frame.Type.Data ? this.beginData(body, length) : this.control(type, body)
+    const body = at + header
+    const failed =
+      type === Frame.Type.Data
+        ? this.beginData(from, body, length - needed)
+        : this.control(type, from, body, body + needed)
     if (this.dataRest === 0) this.frameCount++
     return failed ?? header + needed
   }
@@ -96,15 +99,15 @@ export class Decoder {
     return 0
   }
 
-  private control(type: number, body: Uint8Array): Violation | undefined {
-    const frame = Frame.decode(type, body.slice())
+  private control(type: number, bytes: Uint8Array, from: number, until: number): Violation | undefined {
+    const frame = Frame.decode(type, bytes, from, until)
     return frame._tag === "Violation" ? frame : this.sink.control(frame)
   }
 
-  private beginData(header: Uint8Array, length: number): Violation | undefined {
-    this.dataChannel = Varint.read(header, 0)
-    this.dataOffset = Varint.read(header, Varint.sizeOf(header[0]!))
-    this.dataRest = length - header.length
+  private beginData(from: Uint8Array, at: number, payloadBytes: number): Violation | undefined {
+    this.dataChannel = Varint.read(from, at)
+    this.dataOffset = Varint.read(from, at + Varint.sizeOf(from[at]!))
+    this.dataRest = payloadBytes
     return this.dataChannel <= Varint.valueMax && this.dataOffset + this.dataRest <= Varint.valueMax
       ? undefined
       : violation("frame-body", "a channel or a position beyond 2^53 - 1")

@@ -44,3 +44,17 @@ export const noFacts = (): Facts => ({
   close: undefined,
   closed: false
 })
+
+const none: Array<never> = []
+Object.freeze(none)
+
+/** For as long as nothing has happened. */
+export const nothing: Facts = Object.freeze({
+  ...noFacts(),
+  arrived: none,
+  taken: none,
+  opened: none,
+  finished: none,
+  reset: none,
+  rejected: none
+})

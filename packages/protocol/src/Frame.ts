@@ -4,6 +4,7 @@
  */
 import { Reader, Writer } from "./Bytes.ts"
 import * as Handshake from "./Handshake.ts"
+import * as Memory from "./Memory.ts"
 import * as Positions from "./Positions.ts"
 import * as Varint from "./Varint.ts"
 import { type Violation, violation } from "./Violation.ts"
@@ -136,25 +137,24 @@ const closeCodes: ReadonlyArray<CloseCode> = [
 export const encode = (frame: Control): Uint8Array => {
   const body = new Writer()
   writeBody(body, frame)
-  const bytes = body.finish()
-  const out = new Uint8Array(1 + Varint.size(bytes.length) + bytes.length)
+  const out = Memory.small(1 + Varint.size(body.length) + body.length)
   out[0] = Type[frame._tag]
-  out.set(bytes, Varint.write(out, 1, bytes.length))
+  body.copyTo(out, Varint.write(out, 1, body.length))
   return out
 }
 
 /** The bytes of a `Data` frame before its payload of `length` bytes. */
 export const dataHeader = (channel: number, offset: number, length: number): Uint8Array => {
   const prefix = Varint.size(channel) + Varint.size(offset)
-  const out = new Uint8Array(1 + Varint.size(prefix + length) + prefix)
+  const out = Memory.small(1 + Varint.size(prefix + length) + prefix)
   out[0] = Type.Data
   Varint.write(out, Varint.write(out, Varint.write(out, 1, prefix + length), channel), offset)
   return out
 }
 
-/** Decodes the body of a control frame, which must be whole. */
-export const decode = (type: number, body: Uint8Array): Control | Violation => {
-  const reader = new Reader(body)
+/** Decodes the body of a control frame, which must be whole and lies between two places of `bytes`. It keeps no view of them. */
+export const decode = (type: number, bytes: Uint8Array, from = 0, until = bytes.length): Control | Violation => {
+  const reader = new Reader(bytes, from, until)
   const frame = readBody(type, reader)
   if (frame === undefined) return violation("frame-type", `there is no control frame of type ${type}`)
   if (frame._tag === "Violation") return frame

@@ -1,6 +1,6 @@
 /**
- * Memory that serves again, for all sessions together: to collect fresh memory costs more the more a program keeps alive.
- * What is in it is always overwritten before it is sent or handed on.
+ * Memory for all sessions together: to collect fresh memory costs more the more a program keeps alive, so large pieces
+ * serve again, and small ones lie side by side. What is in them is always overwritten before it is sent or handed on.
  */
 
 /** The size of the largest pieces. */
@@ -26,3 +26,19 @@ export const give = (memory: Uint8Array): void => {
   const place = sizes.indexOf(memory.length)
   if (place >= 0 && spare[place]!.length * memory.length < spareBytesMax) spare[place]!.push(memory)
 }
+
+/** Memory that nobody has written to, and that does not serve again. */
+export const small = (bytes: number): Uint8Array => {
+  if (bytes > sharedBytes / 8) return new Uint8Array(bytes)
+  if (used + bytes > sharedBytes) {
+    shared = new ArrayBuffer(sharedBytes)
+    used = 0
+  }
+  const piece = new Uint8Array(shared, used, bytes)
+  used += bytes
+  return piece
+}
+
+const sharedBytes = 65_536
+let shared = new ArrayBuffer(sharedBytes)
+let used = 0

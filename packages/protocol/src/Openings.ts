@@ -174,17 +174,16 @@ export class Openings {
 
   /** There is something to say now. That there may be more channels can wait, unless few are left. */
   get hasWork(): boolean {
-    return (
-      this.isListing ||
-      this.openDue.length > 0 ||
-      this.resetDue.size > 0 ||
-      this.resetDoneDue.size > 0 ||
-      (this.isNews && (this.saidLimit - this.seenCount) * 4 <= this.channelsMax)
-    )
+    return this.isDue || (this.isNews && (this.saidLimit - this.seenCount) * 4 <= this.channelsMax)
+  }
+
+  private get isDue(): boolean {
+    return this.isListing || this.openDue.length > 0 || this.resetDue.size > 0 || this.resetDoneDue.size > 0
   }
 
   /** Everything there is to say, behind the positions of all channels. */
-  write(): Array<Opening> {
+  write(): ReadonlyArray<Opening> {
+    if (!this.isDue && !this.isNews) return none
     const frames: Array<Opening> = []
     if (this.isListing) {
       for (const id of this.graves.keys()) if (!this.resetDue.has(id)) this.sayReset(id, frames)
@@ -222,6 +221,8 @@ export class Openings {
     return this.side === "client" ? count * 2 - 1 : count * 2
   }
 }
+
+const none: ReadonlyArray<Opening> = []
 
 /** How many channels of its side there are up to this one. */
 const countOf = (id: number): number => Math.ceil(id / 2)

@@ -6,7 +6,7 @@ import type { Channel } from "./Channel.ts"
 import { Channels, early, unknown } from "./Channels.ts"
 import type { Sink } from "./Decoder.ts"
 import { Due } from "./Due.ts"
-import { type Facts, noFacts } from "./Facts.ts"
+import { type Facts, noFacts, nothing } from "./Facts.ts"
 import * as Frame from "./Frame.ts"
 import type { Terms } from "./Handshake.ts"
 import type { Limits } from "./Limits.ts"
@@ -31,7 +31,7 @@ export class Peer implements Sink {
   /** For whoever carries the session: its memory, see `own` and `carriedBy`. */
   readonly channels: Channels
   private readonly due = new Due()
-  private news = noFacts()
+  private news = nothing
 
   constructor(limits: Limits, side: Side) {
     this.limits = limits
@@ -103,13 +103,21 @@ export class Peer implements Sink {
 
   /** What has happened since the last call. */
   facts(): Facts {
+    if (this.channels.finished.length > 0) {
+      this.told.finished = this.channels.finished
+      this.channels.finished = []
+    }
     const facts = this.news
-    this.news = noFacts()
-    facts.finished = this.channels.finished
-    this.channels.finished = []
+    this.news = nothing
     for (const channel of facts.arrived) channel.hasArrived = false
     for (const channel of facts.taken) channel.hasTaken = false
     return facts
+  }
+
+  /** Facts for something to be added to. */
+  private get told(): Facts {
+    if (this.news === nothing) this.news = noFacts()
+    return this.news
   }
 
   // ---- channels
@@ -153,7 +161,7 @@ export class Peer implements Sink {
     this.channels.lend(channel)
     if ((receive.waitingCount > 0 || receive.ended) && !channel.hasArrived) {
       channel.hasArrived = true
-      this.news.arrived.push(channel)
+      this.told.arrived.push(channel)
     }
     this.channels.received(channel)
     return this.channels.credit.exceeded
@@ -166,7 +174,7 @@ export class Peer implements Sink {
         this.due.pong = frame.id
         return undefined
       case "Pong":
-        this.news.pong = frame.id
+        this.told.pong = frame.id
         return undefined
       case "Heartbeat":
         return undefined
@@ -182,14 +190,14 @@ export class Peer implements Sink {
         this.channels.openings.forget(frame.channel)
         return undefined
       case "GoAway":
-        this.news.goAway = frame
+        this.told.goAway = frame
         return undefined
       case "Close":
-        this.news.close = frame
+        this.told.close = frame
         this.due.closed = true
         return undefined
       case "Closed":
-        this.news.closed = true
+        this.told.closed = true
         return undefined
       case "Hello":
       case "Welcome":
@@ -303,7 +311,7 @@ export class Peer implements Sink {
     if (!openings.isUp) return early(id)
     const found = openings.see(id)
     if (typeof found !== "boolean") return found
-    if (found) this.news.opened.push(this.channels.add(id, name, false))
+    if (found) this.told.opened.push(this.channels.add(id, name, false))
     return undefined
   }
 
@@ -349,7 +357,7 @@ export class Peer implements Sink {
     const channel = this.channels.get(id)
     if (channel !== undefined) {
       this.channels.remove(channel)
-      this.news.reset.push({ channel, code, detail })
+      this.told.reset.push({ channel, code, detail })
     } else if (!openings.isPast(id)) return openings.isUp ? unknown(id) : undefined
     return openings.wasReset(id, channel !== undefined)
   }
@@ -360,11 +368,11 @@ export class Peer implements Sink {
     const declined = channel.hear(frame, isResume)
     if ("rule" in declined) return declined
     this.movedBytes += send.received - received
-    for (const ordinal of declined) this.news.rejected.push({ channel, ordinal })
+    for (const ordinal of declined) this.told.rejected.push({ channel, ordinal })
     if (channel.confirmDue) this.channels.received(channel)
     if (send.takenCount > takenCount && !channel.hasTaken) {
       channel.hasTaken = true
-      this.news.taken.push(channel)
+      this.told.taken.push(channel)
     }
     this.channels.credit.sent(channel)
     this.channels.ready(channel)

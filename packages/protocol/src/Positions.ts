@@ -51,8 +51,9 @@ export const read = (from: Reader): Positions => {
   const limit = from.varint()
   const released = from.varint()
   const count = from.varint()
-  const rejected: Array<number> = []
   if (count > rejectedMax) from.fail()
-  else for (let i = 0; i < count; i++) rejected.push(from.varint())
+  const rejected = count === 0 || count > rejectedMax ? none : Array.from({ length: count }, () => from.varint())
   return { _tag: "Positions", channel, received, taken, limit, released, rejected }
 }
+
+const none: ReadonlyArray<number> = []

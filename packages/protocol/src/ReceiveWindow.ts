@@ -128,7 +128,7 @@ export class ReceiveWindow {
       return undefined
     }
     this.duplicateBytes += this.received - offset
-    const fresh = bytes.subarray(this.received - offset)
+    const fresh = offset === this.received ? bytes : bytes.subarray(this.received - offset)
     if (bytes.buffer !== this.lent) {
       this.own()
       // One copy of all is cheaper than one of each message for a consumer that is going to keep them.

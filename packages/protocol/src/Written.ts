@@ -1,6 +1,7 @@
 /**
  * Bytes for the link, as they are put together.
  */
+import * as Memory from "./Memory.ts"
 
 /** Bytes for the link. */
 export interface Written {
@@ -27,7 +28,7 @@ export const written = (
 
 const join = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
   if (chunks.length === 1) return chunks[0]!
-  const joined = memory(bytes)
+  const joined = Memory.small(bytes)
   let at = 0
   for (const chunk of chunks) {
     joined.set(chunk, at)
@@ -35,22 +36,6 @@ const join = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
   }
   return joined
 }
-
-/** Memory that nobody has written to. Small pieces lie side by side: fresh memory for each would be dear to collect. */
-const memory = (bytes: number): Uint8Array => {
-  if (bytes > sharedBytes / 8) return new Uint8Array(bytes)
-  if (used + bytes > sharedBytes) {
-    shared = new Uint8Array(sharedBytes)
-    used = 0
-  }
-  const piece = new Uint8Array(shared.buffer, used, bytes)
-  used += bytes
-  return piece
-}
-
-const sharedBytes = 65_536
-let shared = new Uint8Array(sharedBytes)
-let used = 0
 
 /** Up to here one copy is cheaper than several pieces for the kernel. */
 const joinBytesMax = 16_384

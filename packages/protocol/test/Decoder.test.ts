@@ -241,4 +241,19 @@ describe("Decoder", () => {
     decoder.push(bytes)
     assert.strictEqual(decoder.frameCount, 6)
   })
+
+  it("hands on control frames that hold nothing of a chunk, which is read into again, be it a Buffer or not", () => {
+    for (const frame of controls) {
+      const kept: Array<Frame.Control> = []
+      const decoder = new Decoder.Decoder(frameBytesMax, {
+        data: () => undefined,
+        control: (frame) => void kept.push(frame)
+      })
+      for (const chunk of [Buffer.from(Frame.encode(frame)), Frame.encode(frame).slice()]) {
+        assert.isUndefined(decoder.push(chunk))
+        chunk.fill(0xff)
+      }
+      assert.deepStrictEqual(kept.map(plain), [plain(frame), plain(frame)])
+    }
+  })
 })
