@@ -1,15 +1,15 @@
 /**
- * Where records end, the oldest first. There is one for every message, so they lie in one piece of memory, which serves
- * again.
+ * Where records end, the oldest first. There is one for every message, so they go round in one piece of memory.
  */
 import * as Memory from "./Memory.ts"
 
 /** Positions that never decrease, put in at one end and dropped at the other. */
 export class Ends {
-  /** Whoever has asked for {@link room} may write from `until` on, and says then how far. */
-  until = 0
-  private from = 0
+  /** As many as a power of two, or none. */
   private list: Float64Array = none
+  private from = 0
+  /** Whoever has asked for {@link room} may go on from here on, and says then how far. */
+  until = 0
 
   /** How many there are. */
   get count(): number {
@@ -18,78 +18,78 @@ export class Ends {
 
   /** The oldest one, 0 if there is none. */
   get first(): number {
-    return this.until === this.from ? 0 : this.list[this.from]!
+    return this.until === this.from ? 0 : this.at(0)
   }
 
   at(index: number): number {
-    return this.list[this.from + index]!
+    return this.list[(this.from + index) & (this.list.length - 1)]!
   }
 
   /** The index of the first one that is not below `position`; as many as there are, if all of them are. */
   indexOf(position: number): number {
-    const { from, list } = this
-    let low = from
-    let high = this.until
+    let low = 0
+    let high = this.count
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (list[middle]! < position) low = middle + 1
+      if (this.at(middle) < position) low = middle + 1
       else high = middle
     }
-    return low - from
+    return low
+  }
+
+  /** The index of the one at `position`, -1 if there is none. */
+  exactly(position: number): number {
+    const index = this.indexOf(position)
+    return index < this.count && this.at(index) === position ? index : -1
   }
 
   push(end: number): void {
-    if (this.until === this.list.length) this.move(1)
-    this.list[this.until++] = end
+    const list = this.room(1)
+    list[this.until++ & (list.length - 1)] = end
   }
 
   /** The memory in which they lie, with room for so many more. */
   room(more: number): Float64Array {
-    if (this.until + more > this.list.length) this.move(more)
+    if (this.count + more > this.list.length) this.grow(more)
     return this.list
+  }
+
+  private grow(more: number): void {
+    const { count } = this
+    const larger = memoryFor(count + more)
+    for (let i = 0; i < count; i++) larger[i] = this.at(i)
+    this.replace(larger)
+    this.until = count
   }
 
   /** So many zeros come before them. */
   precede(count: number): void {
-    const before = this.list.slice(this.from, this.until)
+    const before = Array.from({ length: this.count }, (_, i) => this.at(i))
     this.drop(before.length)
-    const list = this.room(count + before.length)
-    list.fill(0, 0, count)
-    list.set(before, count)
-    this.until = count + before.length
+    for (let i = 0; i < count; i++) this.push(0)
+    for (const end of before) this.push(end)
   }
 
   /** The oldest ones are not needed any more. */
   drop(count: number): void {
     this.from += count
     if (this.from < this.until) return
-    this.from = 0
-    this.until = 0
     this.replace(this.list.length > fewMax ? none : this.list)
-  }
-
-  /** Moves them to where there is room for so many more: to the front, if that is half empty. */
-  private move(more: number): void {
-    const { count, from, list, until } = this
-    const needed = (count + more) * 2
-    const to = needed <= list.length ? list : memoryFor(needed)
-    // A view of memory this small would be dear.
-    for (let i = from; i < until; i++) to[i - from] = list[i]!
-    this.from = 0
-    this.until = count
-    this.replace(to)
+    this.until = 0
   }
 
   private replace(list: Float64Array): void {
     if (list !== this.list && this.list.length > fewMax) Memory.give(new Uint8Array(this.list.buffer))
     this.list = list
+    this.from = 0
   }
 }
 
 const memoryFor = (count: number): Float64Array => {
   if (count <= fewMax) return new Float64Array(fewMax)
   const bytes = count * Float64Array.BYTES_PER_ELEMENT
-  return bytes <= Memory.pieceBytes ? new Float64Array(Memory.take(bytes).buffer) : new Float64Array(count)
+  if (bytes <= Memory.pieceBytes) return new Float64Array(Memory.take(bytes).buffer)
+  return new Float64Array(2 ** Math.ceil(Math.log2(count)))
 }
 
 const none = new Float64Array(0)

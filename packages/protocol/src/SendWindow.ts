@@ -165,8 +165,9 @@ export class SendWindow {
     if (segment === undefined) return from
     const { bytes } = segment
     const { length: room } = bytes
-    const list = this.ends.room(messages.length - from)
-    const { until } = this.ends
+    const { ends } = this
+    const list = ends.room(messages.length - from)
+    const mask = list.length - 1
     const before = this.end - segment.length
     let at = segment.length
     let i = from
@@ -180,11 +181,11 @@ export class SendWindow {
       bytes[at++] = value
       bytes.set(message, at)
       at += length
-      list[until + i - from] = before + at
+      list[(ends.until + i - from) & mask] = before + at
     }
     segment.length = at
     this.end = before + at
-    this.ends.until = until + i - from
+    ends.until += i - from
     this.streamCount += i - from
     return i
   }
@@ -294,8 +295,8 @@ export class SendWindow {
       return violation("taken", `taken ${taken} is not within ${this.released} to ${received}`)
     }
     if (taken > this.released) {
-      const at = this.ends.indexOf(taken)
-      if (this.ends.at(at) !== taken) return violation("taken", `taken ${taken} is not the end of a message`)
+      const at = this.ends.exactly(taken)
+      if (at < 0) return violation("taken", `taken ${taken} is not the end of a message`)
       this.release(at + 1, taken)
     }
     this.received = received
@@ -331,9 +332,9 @@ export class SendWindow {
 
   /** How many messages are kept or were skipped before the one that ends at `position`, -1 if there is none. */
   keptIndexOf(position: number): number {
-    const at = this.ends.indexOf(position)
+    const at = this.ends.exactly(position)
     const isEnd = this.ended && this.queue === undefined && position === this.end
-    if (this.ends.at(at) !== position || isEnd || this.skips.some(({ end }) => end === position)) return -1
+    if (at < 0 || isEnd || this.skips.some(({ end }) => end === position)) return -1
     let index = at
     for (const { count, end } of this.skips) if (end < position) index += count - 1
     return index

@@ -16,14 +16,15 @@ describe("Ends", () => {
         const added = Array.from({ length: count }, more)
         if (chance.bool()) for (const one of added) ends.push(one)
         else {
-          ends.room(count).set(added, ends.until)
-          ends.until += count
+          const memory = ends.room(count)
+          for (const one of added) memory[ends.until++ & (memory.length - 1)] = one
         }
         expected = expected.concat(added)
         assert.deepStrictEqual([ends.count, ends.first], [expected.length, expected[0] ?? 0])
         const position = chance.int(0, end + 1)
         const index = expected.findIndex((one) => one >= position)
         assert.strictEqual(ends.indexOf(position), index < 0 ? expected.length : index)
+        assert.strictEqual(ends.exactly(position), expected.indexOf(position))
         const dropped = chance.bool(0.2) ? expected.length : chance.int(0, Math.min(expected.length, 4000))
         ends.drop(dropped)
         expected = expected.slice(dropped)
