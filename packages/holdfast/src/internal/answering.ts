@@ -3,8 +3,8 @@
  * has to wait, and one that sends the replies for which there is no room. It always reads, so that a `Cancel` never waits
  * behind requests.
  */
-import { Cause, Effect, Exit, FiberMap, Latch, Option } from "effect"
-import type { Scope, Semaphore } from "effect"
+import { Cause, Effect, Exit, FiberSet, Latch, Option } from "effect"
+import type { Fiber, Scope, Semaphore } from "effect"
 import type { ConnectionError } from "../ConnectionError.ts"
 import type { SessionChannel } from "../SessionChannel.ts"
 import type { Codecs } from "./asking.ts"
@@ -28,7 +28,9 @@ export const run = Effect.fnUntraced(function* <R>(
   const flow = flowOf(channel)
   const { outbox } = flow
   const fork = Effect.runForkWith(yield* Effect.context<R>())
-  const handling = yield* FiberMap.make<number, Answer>()
+  const handling = yield* FiberSet.make<Answer>()
+  /** By slot. */
+  const handlers: Array<Fiber.Fiber<Answer> | undefined> = []
   const work = Latch.makeUnsafe(false)
   let replies: Array<Reply> = []
   let isReading = false
@@ -39,9 +41,13 @@ export const run = Effect.fnUntraced(function* <R>(
     })
   )
 
-  const replied = (slot: number, exit: Exit.Exit<Answer>) => {
+  const ended = (slot: number, exit: Exit.Exit<Answer>) =>
+    Exit.isSuccess(exit)
+      ? replied(slot, exit.value.kind, exit.value.payload)
+      : replied(slot, endOf(exit.cause), nothing)
+
+  const replied = (slot: number, kind: RequestRecord.ReplyKind, payload: Uint8Array) => {
     if (isOver) return
-    const { kind, payload } = Exit.isSuccess(exit) ? exit.value : { kind: endOf(exit.cause), payload: nothing }
     if (replies.length > 0 || !outbox.tryAppend(RequestRecord.head(kind, slot), payload)) {
       replies.push({ kind, slot, payload })
       work.openUnsafe()
@@ -51,20 +57,25 @@ export const run = Effect.fnUntraced(function* <R>(
   /** Nearly every handler is done, or waits for something, when it has been called. */
   const begin = (slot: number, payload: Uint8Array) => {
     const answering = answer(options, payload)
-    if (Exit.isExit(answering)) return replied(slot, answering as Exit.Exit<Answer>)
+    if (answering instanceof Uint8Array) return replied(slot, "Success", answering)
     const fiber = fork(answering)
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return replied(slot, exit)
-    FiberMap.setUnsafe(handling, slot, fiber)
-    fiber.addObserver((exit) => replied(slot, exit))
+    if (exit !== undefined) return ended(slot, exit)
+    handlers[slot] = fiber
+    FiberSet.addUnsafe(handling, fiber)
+    fiber.addObserver((exit) => {
+      handlers[slot] = undefined
+      ended(slot, exit)
+    })
   }
 
-  /** Whether the question may be asked. */
-  const heard = ({ kind, payload, slot }: RequestRecord.RequestRecord): boolean => {
-    if (kind === "Cancel") {
-      Option.map(FiberMap.getUnsafe(handling, slot), (fiber) => fiber.interruptUnsafe())
-    } else if (kind !== "Request" || slot >= outstandingMax || FiberMap.hasUnsafe(handling, slot)) return false
-    else begin(slot, payload)
+  /** Whether it may be asked. */
+  const heard = (bytes: Uint8Array): boolean => {
+    const kind = RequestRecord.kindOf(bytes)
+    const slot = RequestRecord.slotOf(bytes)
+    if (kind === "Cancel") handlers[slot]?.interruptUnsafe()
+    else if (kind !== "Request" || slot >= outstandingMax || handlers[slot] !== undefined) return false
+    else begin(slot, RequestRecord.payloadOf(bytes))
     return true
   }
 
@@ -72,10 +83,7 @@ export const run = Effect.fnUntraced(function* <R>(
   const allHeard = (batch: ReadonlyArray<Uint8Array>): boolean => {
     isReading = true
     try {
-      return batch.every((bytes) => {
-        const record = RequestRecord.decode(bytes)
-        return record !== undefined && heard(record)
-      })
+      return batch.every(heard)
     } finally {
       isReading = false
       outbox.appended()
@@ -108,7 +116,7 @@ export const run = Effect.fnUntraced(function* <R>(
 
 /** What a request comes to. */
 interface Answer {
-  readonly kind: RequestRecord.Reply["kind"]
+  readonly kind: RequestRecord.ReplyKind
   readonly payload: Uint8Array
 }
 
@@ -116,26 +124,32 @@ interface Reply extends Answer {
   readonly slot: number
 }
 
-/** From the request to its answer; an Exit where that is there at once, as of bytes and a handler that has them ready. */
-const answer = <R>(options: Options<R>, payload: Uint8Array): Effect.Effect<Answer, never, R> => {
-  const { codecs } = options
-  if (codecs.request.isBytes) {
-    const answered = handled(options, payload)
-    return Exit.isExit(answered) && Exit.isSuccess(answered) ? answered : logged(answered)
+/** From the request to its answer; the response where it is there at once, as of bytes and a handler that has them ready. */
+const answer = <R>(options: Options<R>, payload: Uint8Array): Effect.Effect<Answer, never, R> | Uint8Array => {
+  const { codecs, handler, permits } = options
+  if (codecs.request.isBytes && permits === undefined) {
+    const once = called(handler, payload)
+    if (!Exit.isExit(once)) return logged(waitedFor(codecs, once))
+    return isBytesReady(codecs, once) ? once.value : logged(concluded(codecs, once))
+  }
+  const handled = (request: unknown) => {
+    const once = Effect.suspend(() => handler(request))
+    return waitedFor(codecs, permits === undefined ? once : permits.withPermit(once))
   }
   return Effect.matchEffect(codecs.request.decode([payload]), {
     onFailure: () => Effect.succeed<Answer>({ kind: "Invalid", payload: nothing }),
-    onSuccess: ([request]) => handled(options, request)
+    onSuccess: ([request]) => handled(request)
   }).pipe(logged)
 }
 
-const handled = <R>({ codecs, handler, permits }: Options<R>, request: unknown): Effect.Effect<Answer, never, R> => {
-  const once =
-    permits === undefined ? called(handler, request) : permits.withPermit(Effect.suspend(() => handler(request)))
-  return Exit.isExit(once)
-    ? concluded(codecs, once)
-    : Effect.flatMap(Effect.exit(once), (exit) => concluded(codecs, exit))
-}
+const isBytesReady = (
+  { response }: Codecs,
+  exit: Exit.Exit<unknown, unknown>
+): exit is Exit.Success<Uint8Array, unknown> =>
+  response.isBytes && exit._tag === "Success" && exit.value instanceof Uint8Array
+
+const waitedFor = <R>(codecs: Codecs, once: Effect.Effect<unknown, unknown, R>): Effect.Effect<Answer, never, R> =>
+  Effect.flatMap(Effect.exit(once), (exit) => concluded(codecs, exit))
 
 /** What a handler throws is a defect of its effect. */
 const called = <R>(handler: Options<R>["handler"], request: unknown): Effect.Effect<unknown, unknown, R> => {
@@ -154,10 +168,7 @@ const concluded = ({ failure, response }: Codecs, exit: Exit.Exit<unknown, unkno
       onSome: (error) => encoded("Failure", failure.encode([error]))
     })
   }
-  const { value } = exit
-  return response.isBytes && value instanceof Uint8Array
-    ? Exit.succeed({ kind: "Success", payload: value })
-    : encoded("Success", response.encode([value]))
+  return encoded("Success", response.encode([exit.value]))
 }
 
 /** What does not encode is a defect of the handler. */

@@ -17,9 +17,10 @@ import {
 import type { Evidence, Patience } from "../Patience.ts"
 import type { Client } from "../Requests.ts"
 import type { SessionChannel } from "../SessionChannel.ts"
+import { Asked, AskedAlone, AskedTogether, type Outcome, type Owner, type Resume } from "./asked.ts"
 import { flowOf } from "./channels.ts"
 import type { Codec } from "./codec.ts"
-import { type Deadline, deadlineOf, Deadlines, Wait } from "./deadlines.ts"
+import { type Deadline, deadlineOf, Deadlines } from "./deadlines.ts"
 import type { Flow } from "./flow.ts"
 import * as RequestRecord from "./requestRecord.ts"
 import { Together } from "./together.ts"
@@ -84,31 +85,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   return client
 })
 
-/** `isFailure`: what it will come to is no response. */
-type Resume = (outcome: Effect.Effect<unknown, unknown>, isFailure: boolean) => void
-
-/** Somebody who waits for a slot or a reply. */
-class Asked extends Wait {
-  /** Given when it is sent. */
-  slot = -1
-  /** Until it is sent. */
-  payload: Uint8Array
-  readonly resume: Resume
-  private readonly asking: Asking
-
-  constructor(asking: Asking, payload: Uint8Array, resume: Resume, deadline: Deadline, now: number) {
-    super(deadline, now)
-    this.asking = asking
-    this.payload = payload
-    this.resume = resume
-  }
-
-  overdue(evidence: Evidence): void {
-    this.asking.overdue(this, evidence)
-  }
-}
-
-class Asking {
+class Asking implements Owner {
   readonly deadlines: Deadlines
   private readonly options: Options
   private readonly flow: Flow
@@ -140,10 +117,11 @@ class Asking {
   /** Asks, and returns what withdraws it. */
   ask(payload: Uint8Array, deadline: Deadline, resume: Resume): Effect.Effect<void> | undefined {
     if (this.over !== undefined) {
-      resume(Effect.failCause(this.over), true)
+      resume(Effect.failCause(this.over))
       return undefined
     }
-    const asked = this.begin(payload, deadline, resume)
+    const asked = new AskedAlone(this, payload, deadline, this.batchAt ?? this.deadlines.now(), resume)
+    this.begin(asked)
     return Effect.sync(() => this.withdraw(asked))
   }
 
@@ -163,23 +141,23 @@ class Asking {
       if (isFailure) withdraw()
       resume(outcome)
     })
-    this.inBatch(() =>
-      payloads.forEach((payload, at) =>
-        all.push(this.begin(payload, deadlines[at]!, (outcome, isFailure) => together.settled(at, outcome, isFailure)))
-      )
-    )
+    this.inBatch((now) => {
+      for (let at = 0; at < payloads.length; at++) {
+        const asked = new AskedTogether(this, payloads[at]!, deadlines[at]!, now, together, at)
+        all.push(asked)
+        this.begin(asked)
+      }
+    })
     if (together.isOver) withdraw() // one has failed at once, and others were asked behind it
     return Effect.sync(withdraw)
   }
 
-  private begin(payload: Uint8Array, deadline: Deadline, resume: Resume): Asked {
-    const asked = new Asked(this, payload, resume, deadline, this.batchAt ?? this.deadlines.now())
+  private begin(asked: Asked): void {
     this.deadlines.begin(asked)
     if (this.waiting.size > 0 || this.cancelled.size > 0 || !this.trySend(asked)) {
       this.waiting.add(asked)
       this.advance()
     } else if (this.batchAt === undefined) this.flow.outbox.appended()
-    return asked
   }
 
   /** Sends what found no room, as there is some. */
@@ -237,27 +215,24 @@ class Asking {
   overdue(asked: Asked, { asked: times, missingFor }: Evidence): void {
     const reason = new AnswerOverdue({ asked: times, missingFor, unanswered: this.outstanding })
     this.withdraw(asked)
-    asked.resume(Effect.fail(connectionError(reason)), true)
+    asked.settled(Effect.fail(connectionError(reason)), true)
   }
 
   /** Hands out replies. Whether all are some. */
   private hand(batch: ReadonlyArray<Uint8Array>): boolean {
     return this.inBatch(() => {
-      for (const bytes of batch) {
-        const record = RequestRecord.decode(bytes)
-        if (record === undefined || !RequestRecord.isReply(record) || this.sent[record.slot] === undefined) return false
-        this.replied(record)
-      }
+      for (let i = 0; i < batch.length; i++) if (!this.replied(batch[i]!)) return false
       return true
     })
   }
 
   /** What is sent meanwhile goes together, and begins at one instant. */
-  private inBatch<A>(body: () => A): A {
-    if (this.batchAt !== undefined) return body()
-    this.batchAt = this.deadlines.now()
+  private inBatch<A>(body: (now: number) => A): A {
+    if (this.batchAt !== undefined) return body(this.batchAt)
+    const now = this.deadlines.now()
+    this.batchAt = now
     try {
-      return body()
+      return body(now)
     } finally {
       this.batchAt = undefined
       this.advance()
@@ -265,33 +240,32 @@ class Asking {
     }
   }
 
-  private replied({ kind, payload, slot }: RequestRecord.Reply): void {
-    const { channel, codecs } = this.options
+  /** Whether it is a reply to what was asked. */
+  private replied(bytes: Uint8Array): boolean {
+    const kind = RequestRecord.kindOf(bytes)
+    const slot = RequestRecord.slotOf(bytes)
+    if (kind === undefined || kind === "Request" || kind === "Cancel" || this.sent[slot] === undefined) return false
     const asked = this.release(slot)
-    if (!(asked instanceof Asked)) return
+    if (asked === withdrawn) return true
+    const payload = RequestRecord.payloadOf(bytes)
+    if (kind === "Success" && this.options.codecs.response.isBytes) {
+      this.deadlines.end(asked)
+      asked.responded(payload)
+    } else this.settle(asked, this.outcomeOf(kind, payload), kind !== "Success")
+    return true
+  }
+
+  private outcomeOf(kind: RequestRecord.ReplyKind, payload: Uint8Array): Outcome {
+    const { channel, codecs } = this.options
     switch (kind) {
       case "Success":
-        return this.settle(
-          asked,
-          codecs.response.isBytes
-            ? Exit.succeed(payload)
-            : Effect.map(codecs.response.decode([payload]), ([response]) => response),
-          false
-        )
+        return Effect.map(codecs.response.decode([payload]), ([response]) => response)
       case "Failure":
-        return this.settle(
-          asked,
-          Effect.flatMap(codecs.failure.decode([payload]), ([failure]) => Effect.fail(failure)),
-          true
-        )
+        return Effect.flatMap(codecs.failure.decode([payload]), ([failure]) => Effect.fail(failure))
       case "Died":
       case "Interrupted":
       case "Invalid":
-        return this.settle(
-          asked,
-          Effect.fail(connectionError(new RequestFailed({ channel: channel.name, outcome: kind }))),
-          true
-        )
+        return Effect.fail(connectionError(new RequestFailed({ channel: channel.name, outcome: kind })))
     }
   }
 
@@ -310,9 +284,9 @@ class Asking {
     this.advance()
   }
 
-  private settle(asked: Asked, outcome: Effect.Effect<unknown, unknown>, isFailure: boolean): void {
+  private settle(asked: Asked, outcome: Outcome, isFailure: boolean): void {
     this.deadlines.end(asked)
-    asked.resume(outcome, isFailure)
+    asked.settled(outcome, isFailure)
   }
 
   /** Sends what there is room for, and leaves the rest to the fiber that waits for room. */
@@ -360,17 +334,17 @@ class Asking {
   private begun(asked: Asked): void {
     asked.slot = this.freeSlots.pop() ?? this.sent.length
     asked.payload = RequestRecord.nothing
-    this.waiting.delete(asked)
+    if (this.waiting.size > 0) this.waiting.delete(asked)
     this.sent[asked.slot] = asked
     this.sentCount++
   }
 
   /** The slot serves the next request. */
-  private release(slot: number): Asked | typeof withdrawn | undefined {
-    const asked = this.sent[slot]
+  private release(slot: number): Asked | typeof withdrawn {
+    const asked = this.sent[slot] ?? withdrawn
     this.sent[slot] = undefined
     this.sentCount--
-    this.cancelled.delete(slot)
+    if (this.cancelled.size > 0) this.cancelled.delete(slot)
     this.freeSlots.push(slot)
     return asked
   }

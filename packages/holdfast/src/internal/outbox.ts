@@ -100,10 +100,11 @@ export class Outbox {
    * any number of them.
    */
   tryAppend(head: Uint8Array, rest: Uint8Array): boolean {
-    if (this.refusing !== undefined || this.sending.length > 0 || this.isSkipping) return false
+    const limits = this.owner.limits()
+    if (this.refusing !== undefined || this.sending.length > 0 || limits.isSkipping) return false
     const length = head.length + rest.length
     if (length > this.owner.messageBytesMax) return false
-    if (!this.hasRoom(1, SendWindow.SendWindow.recordBytes(length))) return false
+    if (!this.hasRoom(1, SendWindow.SendWindow.recordBytes(length), limits)) return false
     this.channel.send.acceptPieces(head, rest)
     this.acceptedCount++
     this.owner.held()
@@ -338,8 +339,8 @@ export class Outbox {
     return true
   }
 
-  private hasRoom(messages: number, bytes: number): boolean {
-    const { bytesMax, isSkipping, messagesMax } = this.owner.limits()
+  private hasRoom(messages: number, bytes: number, limits = this.owner.limits()): boolean {
+    const { bytesMax, isSkipping, messagesMax } = limits
     const { send } = this.channel
     // What was handed over cannot be skipped any more, and is bounded by credit.
     const keptCount = isSkipping ? send.queuedCount : send.keptCount

@@ -4,30 +4,18 @@
  */
 
 /** From whoever asks. What comes of a request that was cancelled is replied like anything else. */
-export interface Question extends Of<"Request" | "Cancel"> {}
+export type QuestionKind = "Request" | "Cancel"
 
 /**
  * From whoever answers, one for each request: its response, its typed failure, or why there is neither. `Died`: a defect.
  * `Interrupted`: whoever answers was interrupted. `Invalid`: the request did not decode.
  */
-export interface Reply extends Of<"Success" | "Failure" | "Died" | "Interrupted" | "Invalid"> {}
+export type ReplyKind = "Success" | "Failure" | "Died" | "Interrupted" | "Invalid"
 
-interface Of<Kind> {
-  readonly kind: Kind
-  readonly slot: number
-  /** A view. */
-  readonly payload: Uint8Array
-}
-
-export type RequestRecord = Question | Reply
-
-export const isQuestion = (record: RequestRecord): record is Question =>
-  record.kind === "Request" || record.kind === "Cancel"
-
-export const isReply = (record: RequestRecord): record is Reply => !isQuestion(record)
+export type Kind = QuestionKind | ReplyKind
 
 /** What stands in front of the payload. It serves again: its bytes hold until the next call. */
-export const head = (kind: RequestRecord["kind"], slot: number): Uint8Array => {
+export const head = (kind: Kind, slot: number): Uint8Array => {
   header[0] = codes[kind]
   header[1] = slot >>> 24
   header[2] = slot >>> 16
@@ -36,26 +24,25 @@ export const head = (kind: RequestRecord["kind"], slot: number): Uint8Array => {
   return header
 }
 
-export const encode = (kind: RequestRecord["kind"], slot: number, payload: Uint8Array = nothing): Uint8Array => {
+export const encode = (kind: Kind, slot: number, payload: Uint8Array = nothing): Uint8Array => {
   const bytes = new Uint8Array(headerBytes + payload.length)
   bytes.set(head(kind, slot))
   bytes.set(payload, headerBytes)
   return bytes
 }
 
-/** Nothing where the bytes are none. */
-export const decode = (bytes: Uint8Array): RequestRecord | undefined => {
-  const kind = kinds[bytes[0]!]
-  if (bytes.length < headerBytes || kind === undefined) return undefined
-  const slot = ((bytes[1]! << 24) | (bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!) >>> 0
-  return {
-    kind,
-    slot,
-    payload: new Uint8Array(bytes.buffer, bytes.byteOffset + headerBytes, bytes.length - headerBytes)
-  }
-}
+/** Nothing where the bytes are no record; then they have no slot either. */
+export const kindOf = (bytes: Uint8Array): Kind | undefined =>
+  bytes.length < headerBytes ? undefined : kinds[bytes[0]!]
 
-const codes: Record<RequestRecord["kind"], number> = {
+export const slotOf = (bytes: Uint8Array): number =>
+  ((bytes[1]! << 24) | (bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!) >>> 0
+
+/** A view. */
+export const payloadOf = (bytes: Uint8Array): Uint8Array =>
+  new Uint8Array(bytes.buffer, bytes.byteOffset + headerBytes, bytes.length - headerBytes)
+
+const codes: Record<Kind, number> = {
   Request: 0,
   Cancel: 1,
   Success: 2,
@@ -65,7 +52,7 @@ const codes: Record<RequestRecord["kind"], number> = {
   Invalid: 6
 }
 
-const kinds = Object.keys(codes) as ReadonlyArray<RequestRecord["kind"]>
+const kinds = Object.keys(codes) as ReadonlyArray<Kind>
 
 const headerBytes = 5
 

@@ -2,17 +2,20 @@
  * Somebody who waits for the outcomes of many requests: until all have a response, or one has none.
  */
 import { Effect, Exit } from "effect"
+import type { Outcome } from "./asked.ts"
 
-type Outcome = Effect.Effect<unknown, unknown>
+type Over = (outcome: Effect.Effect<Array<unknown>, unknown>, isFailure: boolean) => void
 
 export class Together {
-  private readonly outcomes: Array<Outcome>
+  private readonly responses: Array<unknown> = []
+  /** Responses that are yet to be made of what has arrived, by their place. */
+  private unmade: Map<number, Outcome> | undefined
   private missing: number
-  private readonly over: (outcome: Effect.Effect<Array<unknown>, unknown>, isFailure: boolean) => void
+  private readonly over: Over
 
   /** `over` is called once. */
-  constructor(count: number, over: (outcome: Effect.Effect<Array<unknown>, unknown>, isFailure: boolean) => void) {
-    this.outcomes = Array.from({ length: count }, () => Effect.void)
+  constructor(count: number, over: Over) {
+    this.responses.length = count
     this.missing = count
     this.over = over
   }
@@ -22,21 +25,38 @@ export class Together {
     return this.missing === 0
   }
 
+  /** One of them has its response. */
+  responded(at: number, response: unknown): void {
+    if (this.isOver) return
+    this.responses[at] = response
+    if (--this.missing === 0) this.over(this.all, false)
+  }
+
   /** What one of them has come to. `isFailure`: it will be no response. */
   settled(at: number, outcome: Outcome, isFailure: boolean): void {
     if (this.isOver) return
-    this.outcomes[at] = outcome
-    this.missing = isFailure ? 0 : this.missing - 1
-    if (this.isOver) this.over(isFailure ? (outcome as Effect.Effect<never, unknown>) : this.responses, isFailure)
+    if (isFailure) {
+      this.missing = 0
+      return this.over(outcome as Effect.Effect<never, unknown>, true)
+    }
+    this.unmade ??= new Map()
+    this.unmade.set(at, outcome)
+    if (--this.missing === 0) this.over(this.all, false)
   }
 
-  /** Nearly always all are there. */
-  private get responses(): Effect.Effect<Array<unknown>, unknown> {
-    const responses: Array<unknown> = []
-    for (const outcome of this.outcomes) {
-      if (!Exit.isExit(outcome) || !Exit.isSuccess(outcome)) return Effect.all(this.outcomes)
-      responses.push(outcome.value)
-    }
-    return Exit.succeed(responses)
+  private get all(): Effect.Effect<Array<unknown>, unknown> {
+    const { responses, unmade } = this
+    if (unmade === undefined) return Exit.succeed(responses)
+    return Effect.as(
+      Effect.forEach(
+        unmade,
+        ([at, outcome]) =>
+          Effect.map(outcome, (response) => {
+            responses[at] = response
+          }),
+        { discard: true }
+      ),
+      responses
+    )
   }
 }
