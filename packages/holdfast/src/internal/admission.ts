@@ -148,10 +148,11 @@ export const make = <P>(options: Options<P>) => {
     const proof = yield* wire.next
     if (proof._tag !== "Proof") return yield* Wire.unexpected(proof, "Proof")
     const covered = Handshake.proofTranscript(hello, challenge, proof.positions)
-    if (!(yield* authentication.verify(secret, proof.mac, covered))) {
+    const { sign, verify } = yield* authentication.withSecret(secret)
+    if (!(yield* verify(proof.mac, covered))) {
       return yield* refuse("Unauthorized", "the proof does not hold")
     }
-    const mac = yield* authentication.sign(secret, Handshake.resumedTranscript(hello, challenge, proof))
+    const mac = yield* sign(Handshake.resumedTranscript(hello, challenge, proof))
     const member = yield* find // another dial may have come between
     conversation.attachment?.end(
       ConnectionError.make(new ConnectionError.Fenced({ epoch: member.epoch, byEpoch: hello.epoch })),

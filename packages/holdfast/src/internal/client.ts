@@ -154,18 +154,14 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       challenge: Handshake.Challenge
     ) {
       const positions = conversation.peer.positions()
-      const mac = yield* authentication.sign(secret, Handshake.proofTranscript(hello, challenge, positions))
+      const { sign, verify } = yield* authentication.withSecret(secret)
+      const mac = yield* sign(Handshake.proofTranscript(hello, challenge, positions))
       const proof: Handshake.Proof = { _tag: "Proof", positions, mac }
       yield* wire.send(proof)
       const answer: Frame.Control = yield* wire.next
       if (answer._tag === "Refused") return yield* refused(answer)
       if (answer._tag !== "Resumed") return yield* Wire.unexpected(answer, "Resumed")
-      const isGenuine = yield* authentication.verify(
-        secret,
-        answer.mac,
-        Handshake.resumedTranscript(hello, challenge, proof)
-      )
-      if (!isGenuine) {
+      if (!(yield* verify(answer.mac, Handshake.resumedTranscript(hello, challenge, proof)))) {
         return yield* Wire.violated({
           _tag: "Violation",
           rule: "mac",
