@@ -1,96 +1,125 @@
 /**
  * Metrics and logs of a session or a connection, made from its events and from nothing else.
  */
-import { type Context, Duration, Effect, Metric } from "effect"
+import { Context, Duration, Effect, LogLevel, Metric, References } from "effect"
 import type * as Connection from "../Connection.ts"
 import type { SessionEvent } from "../Session.ts"
 import type { Bulletin, Dated } from "./bulletin.ts"
 
-const incarnations = Metric.counter("holdfast_incarnations_total", {
-  description: "Links that were opened",
-  incremental: true
-})
-const ended = Metric.counter("holdfast_links_ended_total", {
-  description: "Links that ended, by reason",
-  incremental: true
-})
-const asked = Metric.counter("holdfast_asked_total", { description: "Questions of the detectors", incremental: true })
-const sessions = Metric.counter("holdfast_sessions_ended_total", {
-  description: "Sessions that ended",
-  incremental: true
-})
+const incarnations = counter("holdfast_incarnations_total", "Links that were opened")
+const ended = counter("holdfast_links_ended_total", "Links that ended, by reason")
+const asked = counter("holdfast_asked_total", "Questions of the detectors")
+const sessions = counter("holdfast_sessions_ended_total", "Sessions that ended")
 
-/** Follows the events to the end. They are told a turn later, so that a logger may use what it is told of. */
+/** What is told of an event. */
+interface Account {
+  readonly level?: "Debug" | "Warn"
+  readonly line?: () => string
+  readonly counter?: Counter
+  readonly attributes?: { readonly [name: string]: string }
+}
+
+/**
+ * Follows the events to the end. They are counted at once; lines are written a turn later, so that a logger may use what it
+ * is told of, and only where somebody wants them: most sessions are never looked at.
+ */
 const follow = <H extends { readonly _tag: string }>(
   bulletin: Pick<Bulletin<never, H>, "listen">,
-  record: (event: Dated<H>) => Effect.Effect<void>
+  accountOf: (event: Dated<H>) => Account,
+  attributes: { readonly [name: string]: string },
+  annotations: { readonly [name: string]: string }
 ): Effect.Effect<void> =>
   Effect.contextWith((context: Context.Context<never>) => {
     const run = Effect.runForkWith(context)
-    bulletin.listen((event) => void run(Effect.andThen(Effect.yieldNow, record(event))))
+    const levelMin = Context.get(context, References.MinimumLogLevel)
+    bulletin.listen((event) => {
+      const account = accountOf(event)
+      account.counter?.({ ...attributes, ...account.attributes }).updateUnsafe(1, context)
+      const { level = "Debug", line } = account
+      if (line === undefined || LogLevel.isGreaterThan(levelMin, level)) return
+      const log = Effect.suspend(() => Effect.logWithLevel(level)(line()))
+      run(Effect.andThen(Effect.yieldNow, Effect.annotateLogs(log, annotations)))
+    })
     return Effect.void
   })
 
-export const observe = (bulletin: Bulletin, session: string, role: "client" | "server") =>
-  follow(bulletin, (event) => Effect.annotateLogs(record(event, { session, role }), { session, role }))
+export const observe = (bulletin: Bulletin, session: string, role: "client" | "server") => {
+  const attributes = { session, role }
+  return follow(bulletin, accountOf, attributes, attributes)
+}
 
 /** The same for a connection. */
 export const observeConnection = (bulletin: Bulletin<Connection.State, Connection.Happening>, connection: string) =>
-  follow(bulletin, (event) =>
-    Effect.annotateLogs(recordConnection(event, { session: connection, role: "connection" }), { connection })
-  )
+  follow(bulletin, accountOfConnection, { session: connection, role: "connection" }, { connection })
 
-const recordConnection = (event: Connection.ConnectionEvent, attributes: Attributes) => {
+const accountOfConnection = (event: Connection.ConnectionEvent): Account => {
   switch (event._tag) {
     case "Opened":
-      return Effect.andThen(
-        Effect.logDebug(`opened, incarnation ${event.incarnation}`),
-        Metric.update(Metric.withAttributes(incarnations, { ...attributes }), 1)
-      )
+      return { line: () => `opened, incarnation ${event.incarnation}`, counter: incarnations }
     case "FateUnknown":
-      return Effect.logWarning(`the fate of ${event.count} messages is unknown: ${event.choice}`)
+      return { level: "Warn", line: () => `the fate of ${event.count} messages is unknown: ${event.choice}` }
     case "Discarded":
-      return Effect.logWarning(`the backlog was full: ${event.count} messages (${event.bytes} bytes) were dropped`)
+      return {
+        level: "Warn",
+        line: () => `the backlog was full: ${event.count} messages (${event.bytes} bytes) were dropped`
+      }
     case "Ended":
     case "Asked":
     case "Closed":
     case "Retrying":
-      return record(event, attributes)
+      return accountOf(event)
     default:
-      return Effect.logDebug(event._tag)
+      return { line: () => event._tag }
   }
 }
 
-interface Attributes {
-  readonly session: string
-  readonly role: string
-}
-
-const record = (event: SessionEvent, attributes: Attributes) => {
-  const count = (metric: Metric.Counter<number>, more: Record<string, string> = {}) =>
-    Metric.update(Metric.withAttributes(metric, { ...attributes, ...more }), 1)
+const accountOf = (event: SessionEvent): Account => {
   switch (event._tag) {
     case "Opened":
-      return Effect.andThen(
-        Effect.logDebug(`opened (${event.opened}), incarnation ${event.incarnation}`),
-        count(incarnations, { opened: event.opened })
-      )
+      return {
+        line: () => `opened (${event.opened}), incarnation ${event.incarnation}`,
+        counter: incarnations,
+        attributes: { opened: event.opened }
+      }
     case "Ended":
-      return Effect.andThen(
-        Effect.logDebug(`incarnation ${event.incarnation} ended: ${event.error.message}`),
-        count(ended, { reason: event.error.reason._tag })
-      )
+      return {
+        line: () => `incarnation ${event.incarnation} ended: ${event.error.message}`,
+        counter: ended,
+        attributes: { reason: event.error.reason._tag }
+      }
     case "Retrying":
-      return Effect.logDebug(
-        `tries again in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(event.delay))))}: ${event.error.message}`
-      )
+      return {
+        line: () =>
+          `tries again in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(event.delay))))}: ${event.error.message}`
+      }
     case "Asked":
-      return count(asked, { detector: event.detector })
+      return { counter: asked, attributes: { detector: event.detector } }
     case "Lost":
-      return Effect.logWarning(event.reason.message)
+      return { level: "Warn", line: () => event.reason.message }
     case "Closed":
-      return Effect.andThen(Effect.logDebug(`closed: ${event.exit._tag}`), count(sessions, { exit: event.exit._tag }))
+      return {
+        line: () => `closed: ${event.exit._tag}`,
+        counter: sessions,
+        attributes: { exit: event.exit._tag }
+      }
     default:
-      return Effect.logDebug(event._tag)
+      return { line: () => event._tag }
+  }
+}
+
+/** A counter, one for each set of attributes; the registry keeps as many. */
+type Counter = (attributes: { readonly [name: string]: string }) => Metric.Counter<number>
+
+function counter(name: string, description: string): Counter {
+  const metric = Metric.counter(name, { description, incremental: true })
+  const made = new Map<string, Metric.Counter<number>>()
+  return (attributes) => {
+    const key = Object.values(attributes).join("\0")
+    let one = made.get(key)
+    if (one === undefined) {
+      one = Metric.withAttributes(metric, attributes)
+      made.set(key, one)
+    }
+    return one
   }
 }
