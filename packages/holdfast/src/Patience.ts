@@ -17,8 +17,8 @@
  * | `recurs(2)`, `during("10 seconds")` | 0 0 ... | they have no delay of their own: `spaced(d).pipe(upTo({ times: 2 }))` |
  * | `min([spaced("5 seconds"), recurs(2)])` | 0 0 5 5 ... | the bound is `max` |
  */
-import { Clock, type Duration, Effect, type Option, Schedule } from "effect"
-import { Watching } from "./internal/watching.ts"
+import { type Clock, type Context, type Duration, Effect, Exit, Fiber, type Option, Schedule } from "effect"
+import { surroundings, Watching } from "./internal/watching.ts"
 
 /** What is known while something is missing: the input of a patience that adapts itself. */
 export interface Evidence {
@@ -107,16 +107,30 @@ export const watch = (options: WatchOptions): Watch => {
  * interrupted then, so whatever waits for a peer in it must be interruptible.
  */
 export const within =
-  <E2>(options: WithinOptions<E2>) =>
+  <E2>({ onOver, ...options }: WithinOptions<E2>) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
-    Clock.clockWith((clock) => {
-      const { onOver, patience, ...rest } = options
-      const over = watch({ patience, anchor: monotonicMillis(clock), ...rest }).run
-      return Effect.raceFirst(
-        self,
-        Effect.flatMap(over, (evidence) => Effect.fail(onOver(evidence)))
+    Effect.contextWith((context: Context.Context<R>) =>
+      Effect.flatMap(surroundings, (around) =>
+        Effect.callback<A, E | E2>((resume) => {
+          const watching = new Watching({ anchor: around.alarms.now(), ...options })
+          const fiber = Effect.runForkWith(context)(self)
+          let over: Exit.Exit<never, E2> | undefined
+          fiber.addObserver((exit) => {
+            watching.stop()
+            resume(over ?? exit)
+          })
+          if (fiber.pollUnsafe() !== undefined) return undefined
+          watching.start(around, (exit) => {
+            over = Exit.isFailure(exit) ? Exit.failCause(exit.cause) : Exit.fail(onOver(exit.value))
+            fiber.interruptUnsafe()
+          })
+          return Effect.suspend(() => {
+            watching.stop()
+            return Fiber.interrupt(fiber)
+          })
+        })
       )
-    })
+    )
 
 /** What `within` needs. */
 export interface WithinOptions<E> {
