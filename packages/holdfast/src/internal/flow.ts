@@ -4,8 +4,9 @@
  */
 import type { Channel } from "@holdfast/protocol"
 import { Deferred, Effect, Exit, Option, Semaphore } from "effect"
-import { ChannelReset, Closed, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
+import { ChannelReset, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
 import type { Budget, Limits } from "./backlogLimits.ts"
+import { closed } from "./closed.ts"
 import { Outbox, type Owner } from "./outbox.ts"
 
 /** What carries channels. */
@@ -161,7 +162,7 @@ export class Flow implements Owner {
   /** What operations fail with after the end. */
   failure(exit = this.exit): ConnectionError {
     const error = exit === undefined ? Option.none() : Exit.findErrorOption(exit)
-    return Option.getOrElse(error, () => this.outbox.refusing ?? connectionError(new Closed()))
+    return Option.getOrElse(error, () => this.outbox.refusing ?? closed)
   }
 
   // ---- what the outbox asks

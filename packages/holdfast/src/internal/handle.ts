@@ -7,6 +7,7 @@ import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
 import type { Session } from "../Session.ts"
 import * as Channels from "./channels.ts"
+import { closed } from "./closed.ts"
 import type { Codec } from "./codec.ts"
 import type { Conversation } from "./conversation.ts"
 import * as Messaging from "./messaging.ts"
@@ -127,7 +128,7 @@ export const shut = (conversation: Conversation, isAbandoning = false) =>
     )
   })
 
-const interrupted = Exit.fail(ConnectionError.make(new ConnectionError.Closed()))
+const interrupted = Exit.fail(closed)
 
 /** What the other side is told when closing was given up. */
 const unfinished = { code: "Failed", epoch: 0, detail: "the other side closed and gave up waiting" } as const

@@ -5,7 +5,6 @@
 import { type Channel, SendWindow } from "@holdfast/protocol"
 import { type Duration, Effect } from "effect"
 import {
-  Closed,
   type ConnectionError,
   make as connectionError,
   MessageRejected,
@@ -14,6 +13,7 @@ import {
 } from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
 import { type Budget, exceeded, type Limits, sizeOf } from "./backlogLimits.ts"
+import { closed } from "./closed.ts"
 import { Turn } from "./turn.ts"
 import { Deliveries } from "./deliveries.ts"
 
@@ -169,7 +169,7 @@ export class Outbox {
   }
 
   /** Accepts the end of our direction; later sends fail. */
-  end(error = connectionError(new Closed())): void {
+  end(error = closed): void {
     if (this.channel.send.ended) return
     this.channel.send.acceptEnd()
     this.acceptedCount++

@@ -13,6 +13,7 @@ import * as Policy from "../Policy.ts"
 import * as Presets from "../Presets.ts"
 import * as Supervisor from "../Supervisor.ts"
 import * as Bulletin from "./bulletin.ts"
+import { closed } from "./closed.ts"
 import * as Dialogue from "./dialogue.ts"
 import { Exchange } from "./exchange.ts"
 import * as Observability from "./observability.ts"
@@ -130,7 +131,7 @@ const handle = <Send, Receive>(
 
   const shut = Effect.suspend(() => {
     exchange.isClosing = true
-    backlog.refuse(ConnectionError.make(new ConnectionError.Closed()))
+    backlog.refuse(closed)
     exchange.publish({ _tag: "Closing", unsettled: backlog.unsettled })
     exchange.attachment?.inquire()
     return drained.pipe(
@@ -197,7 +198,7 @@ export const exchangeOf = <Send, Receive>(connection: Connection<Send, Receive>)
 
 const exchanges = new WeakMap<object, unknown>()
 
-const interrupted = Exit.fail(ConnectionError.make(new ConnectionError.Closed()))
+const interrupted = Exit.fail(closed)
 
 /** The error of `onUp`. One that is not ours is retried like a failed dial. */
 const refused = (cause: unknown): ConnectionError.ConnectionError => {

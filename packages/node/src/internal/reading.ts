@@ -73,9 +73,9 @@ export const make = (socket: NetSocket): Reading => {
   const onData = (chunk: Uint8Array) => {
     if (!arrived(chunk, false)) socket.pause()
   }
-  const onEnd = () => end(closed(1000))
+  const onEnd = () => end(closedWell)
   const onError = (cause: Error) => fail(new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) }))
-  const onClose = (hadError: boolean) => (hadError ? fail(closed(1006)) : end(closed(1000)))
+  const onClose = (hadError: boolean) => (hadError ? fail(closedBadly) : end(closedWell))
   const onread = Onread.attach(socket, arrived)
   if (onread === undefined) socket.on("data", onData)
   socket.on("end", onEnd)
@@ -137,7 +137,7 @@ export const make = (socket: NetSocket): Reading => {
     },
     subscribe,
     stop: () => {
-      fail(closed(1006))
+      fail(closedBadly)
       socket.pause()
       socket.off("data", onData)
       socket.off("end", onEnd)
@@ -148,3 +148,7 @@ export const make = (socket: NetSocket): Reading => {
 }
 
 const closed = (code: number) => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) })
+
+/** They have no evidence, and every connection ends with one: to make an error costs as much as a write. */
+const closedWell = closed(1000)
+const closedBadly = closed(1006)
