@@ -27,19 +27,6 @@ export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<v
   }
   const later = (offer: () => Effect.Effect<void, Socket.SocketError> | undefined) =>
     Effect.suspend(() => offer() ?? Effect.void)
-  /** Serves again when the kernel has taken all of it, which it nearly always does at once. */
-  let memory: Uint8Array | undefined
-  const writeJoined = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>, bytes: number): void => {
-    memory ??= new Uint8Array(joinBytesMax)
-    let at = 0
-    for (const chunk of chunks) {
-      if (typeof chunk === "string") throw new TypeError("strings are not joined")
-      memory.set(chunk, at)
-      at += chunk.length
-    }
-    socket.write(memory.subarray(0, bytes))
-    if (socket.writableLength > 0) memory = undefined
-  }
   const writeEach = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>): void => {
     if (chunks.length === 1) return void socket.write(chunks[0]!)
     let bytes = 0
@@ -65,6 +52,21 @@ export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<v
 /** Pieces that are smaller than this on average cost more one by one than a copy. */
 const smallBytes = 16_384
 const joinBytesMax = 196_608
+
+/** Serves all connections: the kernel nearly always takes all of it at once, and if not it is left to that write. */
+let memory: Uint8Array | undefined
+
+const writeJoined = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>, bytes: number): void => {
+  memory ??= new Uint8Array(joinBytesMax)
+  let at = 0
+  for (const chunk of chunks) {
+    if (typeof chunk === "string") throw new TypeError("strings are not joined")
+    memory.set(chunk, at)
+    at += chunk.length
+  }
+  socket.write(memory.subarray(0, bytes))
+  if (socket.writableLength > 0) memory = undefined
+}
 
 const drained = (socket: NetSocket): Effect.Effect<void, Socket.SocketError> =>
   Effect.callback((resume) => {
