@@ -10,7 +10,7 @@ import { type Outcome, outcomesOf, type Rounds, summary } from "./outcomes.ts"
 import * as Performance from "./performance.ts"
 import type { Timing } from "./round.ts"
 
-const full: Timing = { warmMillis: 1000, measureMillis: 800, crowd: 5000, seconds: 60 }
+const full: Timing = { warmMillis: 3000, measureMillis: 1000, crowd: 5000, seconds: 60 }
 /** Peers are many, and less depends on them. */
 const short: Timing = { ...full, measureMillis: 400 }
 const brief: Timing = { warmMillis: 20, measureMillis: 60, crowd: 20, seconds: 0.5 }
