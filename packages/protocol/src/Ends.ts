@@ -88,7 +88,7 @@ export class Ends {
 const memoryFor = (count: number): Float64Array => {
   if (count <= fewMax) return new Float64Array(fewMax)
   const bytes = count * Float64Array.BYTES_PER_ELEMENT
-  if (bytes <= Memory.pieceBytes) return new Float64Array(Memory.take(bytes).buffer)
+  if (bytes <= Memory.pieceBytesMax) return new Float64Array(Memory.take(bytes).buffer)
   return new Float64Array(2 ** Math.ceil(Math.log2(count)))
 }
 

@@ -3,11 +3,21 @@
  * serve again, and small ones lie side by side. What is in them is always overwritten before it is sent or handed on.
  */
 
-/** The size of the largest pieces. */
+/** The size of the pieces that hold what is sent. */
 export const pieceBytes = 131_072
 
+/** The size of the largest pieces, for lists of very many small messages. */
+export const pieceBytesMax = pieceBytes * 32
+
 /** Pieces of a quarter, and of a quarter of that, are for whoever keeps little. */
-const sizes: ReadonlyArray<number> = [pieceBytes, pieceBytes / 4, pieceBytes / 16, pieceBytes / 64]
+const sizes: ReadonlyArray<number> = [
+  pieceBytesMax,
+  pieceBytes * 8,
+  pieceBytes,
+  pieceBytes / 4,
+  pieceBytes / 16,
+  pieceBytes / 64
+]
 
 /** How much is kept of each size for later: 32 MiB, whatever was under way before. */
 const spareBytesMax = 32 * 1024 * 1024

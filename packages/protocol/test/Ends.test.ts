@@ -1,4 +1,5 @@
 import { Ends } from "@holdfast/protocol/Ends"
+import * as Memory from "@holdfast/protocol/Memory"
 import { assert, describe, it } from "@effect/vitest"
 import { seeds } from "./Seeded.ts"
 
@@ -44,5 +45,14 @@ describe("Ends", () => {
       ends.push(100)
       assert.strictEqual(ends.at(10 + before), 100)
     }
+  })
+
+  it("may be more than one piece of memory holds", () => {
+    const ends = new Ends()
+    const count = Memory.pieceBytesMax / 8 + 1
+    for (let i = 1; i <= count; i++) ends.push(i)
+    assert.deepStrictEqual([ends.count, ends.first, ends.at(count - 1), ends.indexOf(1000)], [count, 1, count, 999])
+    ends.drop(count)
+    assert.deepStrictEqual([ends.count, ends.first], [0, 0])
   })
 })
