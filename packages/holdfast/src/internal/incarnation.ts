@@ -1,7 +1,7 @@
 /**
  * One life of a session's link after the handshake, until something ends it; then the last word is said.
  */
-import { Effect, Exit, type Scope } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import type * as ConnectionError from "../ConnectionError.ts"
 import type * as Patience from "../Patience.ts"
 import type { Opened } from "../Session.ts"
@@ -27,7 +27,10 @@ export interface Options {
 }
 
 /** Runs until the link ends, with the reason. */
-export const run = Effect.fn("holdfast.incarnation")(function* (
+export const run = (options: Options): Effect.Effect<never, ConnectionError.ConnectionError, Scope.Scope> =>
+  Effect.withSpan(live(options), "holdfast.incarnation", { captureStackTrace: false })
+
+const live = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<never, ConnectionError.ConnectionError, Scope.Scope> {
   const { conversation, wire } = options
@@ -42,7 +45,7 @@ export const run = Effect.fn("holdfast.incarnation")(function* (
     return yield* sayLast(wire, error, undefined, [], Effect.void)
   }
   if (conversation.exit !== undefined) return yield* conversation.failure()
-  yield* Effect.addFinalizer(() => life.leave)
+  yield* Scope.addFinalizer(yield* Effect.scope, life.leave)
   life.attach()
   return yield* life.race.pipe(
     Effect.catchDefect((defect) => {

@@ -14,7 +14,7 @@ import { deaf, endedByPeer, goneAway, tooSlow } from "./ending.ts"
 import { FrameWatch } from "./frameWatch.ts"
 import type { Options } from "./incarnation.ts"
 import { Pace } from "./pace.ts"
-import { picture } from "./picture.ts"
+import { Picture } from "./picture.ts"
 import type { Surroundings } from "./watching.ts"
 import { violated } from "./wire.ts"
 
@@ -46,7 +46,7 @@ export class Life implements Attachment {
   private readonly frames: FrameWatch
   private readonly acknowledging: Acknowledging
   private readonly pace: Pace
-  private readonly up: ReturnType<typeof picture>
+  private readonly up: Picture
   /** The first one ends this incarnation. */
   private verdict: Verdict | undefined
   private passed: ((verdict: Verdict) => void) | undefined
@@ -78,7 +78,7 @@ export class Life implements Attachment {
     this.later = later
     this.pingedAt = now
     this.tunedAt = now
-    this.up = picture(options)
+    this.up = new Picture(options)
     this.frames = new FrameWatch(wire.decoder, options.frame)
     this.acknowledging = new Acknowledging(around.alarms, peer, () => this.news())
     this.pace = new Pace(peer.movedBytes, now, acknowledgeMillis)
@@ -94,7 +94,7 @@ export class Life implements Attachment {
           peer.heartbeat()
           this.begin(true)
         },
-        onStalled: this.up.stalled,
+        onStalled: (at) => this.up.stalled(at),
         onAsk: (detector, evidence) => {
           if (detector !== "heartbeat") bulletin.event({ _tag: "Asked", detector, evidence })
         },

@@ -7,24 +7,28 @@ import type { Opened, Up } from "../Session.ts"
 import type { Conversation } from "./conversation.ts"
 import type { Flow } from "./flow.ts"
 
-/** The picture of this incarnation, published whenever it changes. */
-export const picture = ({
-  conversation,
-  incarnation,
-  opened
-}: {
-  readonly conversation: Conversation
-  readonly incarnation: number
-  readonly opened: Opened
-}) => {
-  const { peer } = conversation
-  const wall = () => conversation.clock.currentTimeMillisUnsafe()
-  const since = wall()
-  let stalledSince: number | undefined
-  const credit = waitingOn(conversation, peer.awaitingCredit, "creditAwaitedSince")
-  const consumer = waitingOn(conversation, peer.full, "consumerSlowSince")
+/** The picture of one incarnation, published whenever it changes. */
+export class Picture {
+  private readonly conversation: Conversation
+  private readonly incarnation: number
+  private readonly opened: Opened
+  private readonly since: number
+  private stalledSince: number | undefined
+  /** Channels that wait for something, the one that has waited longest first. Almost always there are none. */
+  private awaiting: Set<Flow> | undefined
+  private slow: Set<Flow> | undefined
 
-  const publish = () => {
+  constructor({ conversation, incarnation, opened }: Of) {
+    this.conversation = conversation
+    this.incarnation = incarnation
+    this.opened = opened
+    this.since = this.wall()
+  }
+
+  publish(): void {
+    const { conversation, incarnation, opened, since, stalledSince } = this
+    const awaiting = first(this.awaiting)
+    const slow = first(this.slow)
     const state: Up = {
       _tag: "Up",
       incarnation,
@@ -32,56 +36,70 @@ export const picture = ({
       since,
       roundTripTime: conversation.roundTripTime,
       stalledSince: Option.fromUndefinedOr(stalledSince),
-      creditAwaitedSince: Option.fromUndefinedOr(credit.first()?.creditAwaitedSince),
-      creditAwaitedOn: Option.fromUndefinedOr(credit.first()?.channel.name),
-      consumerSlowSince: Option.fromUndefinedOr(consumer.first()?.consumerSlowSince),
-      consumerSlowOn: Option.fromUndefinedOr(consumer.first()?.channel.name)
+      creditAwaitedSince: Option.fromUndefinedOr(awaiting?.creditAwaitedSince),
+      creditAwaitedOn: Option.fromUndefinedOr(awaiting?.channel.name),
+      consumerSlowSince: Option.fromUndefinedOr(slow?.consumerSlowSince),
+      consumerSlowOn: Option.fromUndefinedOr(slow?.channel.name)
     }
     conversation.publish(state)
   }
-  return {
-    publish,
-    stalled: (at: number | undefined) => {
-      if (at !== undefined) conversation.bulletin.event({ _tag: "Stalled", since: at })
-      else if (stalledSince !== undefined) {
-        conversation.bulletin.event({ _tag: "Moved", stalledFor: Duration.millis(wall() - stalledSince) })
-      }
-      stalledSince = at
-      publish()
-    },
-    flow: () => {
-      const isOther = credit.look(wall)
-      if (consumer.look(wall) || isOther) publish()
+
+  stalled(at: number | undefined): void {
+    const { bulletin } = this.conversation
+    if (at !== undefined) bulletin.event({ _tag: "Stalled", since: at })
+    else if (this.stalledSince !== undefined) {
+      bulletin.event({ _tag: "Moved", stalledFor: Duration.millis(this.wall() - this.stalledSince) })
     }
+    this.stalledSince = at
+    this.publish()
+  }
+
+  /** Which channels wait may have changed. */
+  flow(): void {
+    const { awaitingCredit, full } = this.conversation.peer
+    let isOther = false
+    if (awaitingCredit.size > 0 || this.awaiting !== undefined) {
+      const before = first(this.awaiting)
+      this.awaiting = this.look(awaitingCredit, this.awaiting, "creditAwaitedSince")
+      isOther = first(this.awaiting) !== before
+    }
+    if (full.size > 0 || this.slow !== undefined) {
+      const before = first(this.slow)
+      this.slow = this.look(full, this.slow, "consumerSlowSince")
+      isOther ||= first(this.slow) !== before
+    }
+    if (isOther) this.publish()
+  }
+
+  /** Who waits now, given who did before. */
+  private look(
+    channels: ReadonlySet<Channel.Channel>,
+    waiting: Set<Flow> = new Set(),
+    since: "creditAwaitedSince" | "consumerSlowSince"
+  ): Set<Flow> | undefined {
+    for (const flow of waiting) {
+      if (channels.has(flow.channel)) continue
+      flow[since] = undefined
+      waiting.delete(flow)
+    }
+    for (const channel of channels) {
+      const flow = this.conversation.flows.get(channel)
+      if (flow === undefined || waiting.has(flow)) continue
+      flow[since] = this.wall()
+      waiting.add(flow)
+    }
+    return waiting.size === 0 ? undefined : waiting
+  }
+
+  private wall(): number {
+    return this.conversation.clock.currentTimeMillisUnsafe()
   }
 }
 
-/** Channels that wait for something, and since when. Almost always there are none. */
-const waitingOn = (
-  { flows }: Conversation,
-  channels: ReadonlySet<Channel.Channel>,
-  since: "creditAwaitedSince" | "consumerSlowSince"
-) => {
-  const waiting = new Set<Flow>()
-  const first = (): Flow | undefined => waiting.values().next().value
-  return {
-    first,
-    /** Whether another one is the first now. */
-    look: (wall: () => number): boolean => {
-      if (channels.size === 0 && waiting.size === 0) return false
-      const before = first()
-      for (const flow of waiting) {
-        if (channels.has(flow.channel)) continue
-        flow[since] = undefined
-        waiting.delete(flow)
-      }
-      for (const channel of channels) {
-        const flow = flows.get(channel)
-        if (flow === undefined || waiting.has(flow)) continue
-        flow[since] = wall()
-        waiting.add(flow)
-      }
-      return first() !== before
-    }
-  }
+interface Of {
+  readonly conversation: Conversation
+  readonly incarnation: number
+  readonly opened: Opened
 }
+
+const first = (waiting: Set<Flow> | undefined): Flow | undefined => waiting?.values().next().value
