@@ -44,7 +44,11 @@ class Seat {
   private readonly run: Run
   private readonly check: Check
 
-  constructor(load: Load, run: Run) {
+  /** So many questions the present session is asked. */
+  private questions: number
+
+  constructor(load: Load, run: Run, questions: number) {
+    this.questions = questions
     this.load = load
     this.run = run
     this.check = new Check(load.size)
@@ -61,7 +65,7 @@ class Seat {
 
   /** How many more questions may be asked now. */
   get room(): number {
-    return this.member === undefined ? 0 : this.load.questionsEach - this.asked
+    return this.member === undefined ? 0 : this.questions - this.asked
   }
 
   ask(dueAt: ReadonlyArray<number>): void {
@@ -82,8 +86,9 @@ class Seat {
     this.check.count = number
     this.check.message(answer)
     this.run.answered(at)
-    if (this.due.size > 0 || this.asked < this.load.questionsEach) return
+    if (this.due.size > 0 || this.asked < this.questions) return
     const { member } = this
+    this.questions = this.load.questionsEach
     this.member = undefined
     void member!.close().then(() => (this.run.isOver ? undefined : this.open()))
   }
@@ -114,9 +119,13 @@ class Run {
 }
 
 export const load = async (options: Load): Promise<Loaded> => {
-  const { rate, seconds, sessions, size } = options
+  const { questionsEach, rate, seconds, sessions, size } = options
   const run = new Run(size)
-  const seats = Array.from({ length: sessions }, () => new Seat(options, run))
+  // The first ones are over one after the other, or all would be closed and opened at the same time again and again.
+  const seats = Array.from(
+    { length: sessions },
+    (_, i) => new Seat(options, run, Math.ceil((questionsEach * (i + 1)) / sessions))
+  )
   for (let i = 0; i < sessions; i += openingMax) {
     await Promise.all(seats.slice(i, i + openingMax).map((seat) => seat.open()))
   }

@@ -46,7 +46,7 @@ const ofPlatform = WebCrypto.WebCrypto.use((crypto) => {
   )
 })
 
-const platforms = new WeakMap<Crypto, Context.Context<Mac.Mac | SecureRandom.SecureRandom>>()
+const platforms = new WeakMap<object, Context.Context<Mac.Mac | SecureRandom.SecureRandom>>()
 
 /** Web Crypto hands each proof to another thread and waits; where Node's own module is there, it is done on the spot. */
 const hmacOfNode = () => {
