@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Schedule } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Random, Schedule, Schema } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import { Patience, Presets } from "holdfast"
 import { settle, unsteady, until } from "./TestTime.ts"
@@ -485,4 +485,47 @@ describe("Patience", () => {
       })
     )
   })
+})
+
+describe("Hundreds of waits on one clock", () => {
+  it.effect.prop(
+    "are over each at its own instant, whatever arrives or is given up meanwhile",
+    { seed: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100_000 })) },
+    ({ seed }) =>
+      Effect.gen(function* () {
+        const lastMillis = 120
+        const waits = yield* Effect.forEach(
+          Array.from({ length: 300 }, (_, i) => i),
+          Effect.fnUntraced(function* () {
+            const millis = yield* Random.nextIntBetween(1, lastMillis)
+            const watch = Patience.watch({ patience: millis, anchor: 0 })
+            const wait = { watch, millis, expected: millis, overAt: Number.NaN, isGivenUp: false }
+            const over = Effect.map(Clock.monotonicTimeNanos, (nanos) => {
+              wait.overAt = Number(nanos) / 1e6
+            })
+            return { wait, fiber: yield* Effect.forkScoped(Effect.andThen(watch.run, over)) }
+          })
+        )
+        yield* settle
+        for (let at = 1; at <= lastMillis * 2; at++) {
+          yield* TestClock.adjust(1)
+          yield* settle
+          for (const { fiber, wait } of waits) {
+            const chance = yield* Random.next
+            if (at >= wait.expected || at >= lastMillis || chance > 0.05) continue
+            if (chance < 0.005) {
+              wait.isGivenUp = true
+              yield* Fiber.interrupt(fiber)
+            } else {
+              wait.watch.arrived(at)
+              wait.expected = at + wait.millis
+            }
+          }
+        }
+        for (const { wait } of waits) if (!wait.isGivenUp) assert.strictEqual(wait.overAt, wait.expected)
+        for (const { wait } of waits) if (wait.isGivenUp) assert.isNaN(wait.overAt)
+        assert.isTrue(waits.some(({ wait }) => wait.isGivenUp))
+      }).pipe(Random.withSeed(seed), Effect.scoped),
+    { arbitrary: { runs: 5, seed: 7 } }
+  )
 })

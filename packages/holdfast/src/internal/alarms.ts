@@ -18,8 +18,10 @@ export interface Alarm {
 export class Alarms {
   private readonly clock: Clock.Clock
   private readonly context: Context.Context<never>
-  /** A binary heap, the earliest first. */
+  /** A heap of four children each, the earliest first. */
   private readonly alarms: Array<Alarm> = []
+  /** When they are due, place by place: thousands are compared without a look at any of them. */
+  private readonly dues: Array<number> = []
   private sleeper: Fiber.Fiber<void> | undefined
   private sleepsUntil = Infinity
 
@@ -43,9 +45,7 @@ export class Alarms {
     if (due === Infinity) return this.clear(alarm)
     this.remove(alarm)
     alarm.due = due
-    alarm.place = this.alarms.length
-    this.alarms.push(alarm)
-    this.up(alarm)
+    this.up(this.alarms.length, alarm, due)
     if (due < this.sleepsUntil) this.sleep()
   }
 
@@ -63,11 +63,10 @@ export class Alarms {
     }
     alarm.place = -1
     const last = this.alarms.pop()!
+    const due = this.dues.pop()!
     if (last === alarm) return
-    this.alarms[place] = last
-    last.place = place
-    this.up(last)
-    this.down(last)
+    if (place > 0 && due < this.dues[(place - 1) >> 2]!) this.up(place, last, due)
+    else this.down(place, last, due)
   }
 
   /** Sleeps until the earliest one. A later one that is cleared does no harm: then it wakes for nothing. */
@@ -111,33 +110,39 @@ export class Alarms {
     this.sleep()
   }
 
-  private up(alarm: Alarm): void {
-    const { alarms } = this
-    while (alarm.place > 0) {
-      const parent = alarms[(alarm.place - 1) >> 1]!
-      if (parent.due <= alarm.due) return
-      this.swap(parent, alarm)
+  /** Puts it there, or above those that come later. */
+  private up(from: number, alarm: Alarm, due: number): void {
+    const { alarms, dues } = this
+    let place = from
+    while (place > 0) {
+      const parent = (place - 1) >> 2
+      if (dues[parent]! <= due) break
+      this.put(place, alarms[parent]!, dues[parent]!)
+      place = parent
     }
+    this.put(place, alarm, due)
   }
 
-  private down(alarm: Alarm): void {
-    const { alarms } = this
+  /** Puts it there, or below those that come sooner. */
+  private down(from: number, alarm: Alarm, due: number): void {
+    const { alarms, dues } = this
+    let place = from
     for (;;) {
-      const left = alarms[2 * alarm.place + 1]
-      const right = alarms[2 * alarm.place + 2]
-      if (left === undefined) return
-      const child = right !== undefined && right.due < left.due ? right : left
-      if (alarm.due <= child.due) return
-      this.swap(alarm, child)
+      const first = 4 * place + 1
+      const end = Math.min(first + 4, alarms.length)
+      let child = first
+      for (let other = first + 1; other < end; other++) if (dues[other]! < dues[child]!) child = other
+      if (first >= end || due <= dues[child]!) break
+      this.put(place, alarms[child]!, dues[child]!)
+      place = child
     }
+    this.put(place, alarm, due)
   }
 
-  private swap(above: Alarm, below: Alarm): void {
-    const { place } = above
-    above.place = below.place
-    below.place = place
-    this.alarms[above.place] = above
-    this.alarms[below.place] = below
+  private put(place: number, alarm: Alarm, due: number): void {
+    alarm.place = place
+    this.alarms[place] = alarm
+    this.dues[place] = due
   }
 }
 
