@@ -125,67 +125,32 @@ export const open = Effect.fnUntraced(function* (
   link: Link
 ): Effect.fn.Return<Opened, ConnectionError.ConnectionError, Scope.Scope> {
   const scope = yield* Effect.scope
-  const reader: Reader = yield* Effect.mapError(link.reader, errorOf(link, "dial"))
+  const fromSocketError = reasonOf(link)
+  const { borrow, keep, pull, subscribe }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
   const writer: Writer = yield* link.writer
-  return new OpenedLink(link, reader, writer, destroyOf(link, writer, scope))
+  const { offer } = writer
+  const owned = Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes)
+  return {
+    pull: owned,
+    borrow: borrow === undefined ? owned : Effect.mapError(borrow, fromSocketError("read")),
+    keep: keep ?? constVoid,
+    subscribe:
+      subscribe === undefined
+        ? undefined
+        : ({ ended, received }) => subscribe({ received, ended: (error) => ended(fromSocketError("read")(error)) }),
+    offer:
+      offer === undefined
+        ? undefined
+        : (chunks) => {
+            const rest = offer(chunks)
+            return rest === undefined ? undefined : Effect.mapError(rest, fromSocketError("write"))
+          },
+    write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
+    destroy: destroyOf(link, writer, scope),
+    progress: link.progress,
+    isCopying: link.isCopying ?? false
+  }
 })
-
-/** There are thousands: what is used seldom is made when it is used. */
-class OpenedLink implements Opened {
-  readonly destroy: Effect.Effect<void>
-  readonly subscribe: Opened["subscribe"]
-  readonly offer: Opened["offer"]
-  private readonly link: Link
-  private readonly reader: Reader
-  private readonly writer: Writer
-
-  constructor(link: Link, reader: Reader, writer: Writer, destroy: Effect.Effect<void>) {
-    this.link = link
-    this.reader = reader
-    this.writer = writer
-    this.destroy = destroy
-    this.subscribe = subscribing(link, reader)
-    this.offer = offering(link, writer)
-  }
-
-  get pull(): Opened["pull"] {
-    return Effect.flatMap(Effect.mapError(this.reader.pull, errorOf(this.link, "read")), onlyBytes)
-  }
-
-  get borrow(): Opened["borrow"] {
-    const { borrow } = this.reader
-    return borrow === undefined ? this.pull : Effect.mapError(borrow, errorOf(this.link, "read"))
-  }
-
-  get keep(): Opened["keep"] {
-    return this.reader.keep ?? constVoid
-  }
-
-  get write(): Opened["write"] {
-    return (chunks) => Effect.mapError(this.writer.writeAll(chunks), errorOf(this.link, "write"))
-  }
-
-  get progress(): Opened["progress"] {
-    return this.link.progress
-  }
-
-  get isCopying(): boolean {
-    return this.link.isCopying ?? false
-  }
-}
-
-const subscribing = (link: Link, { subscribe }: Reader): Opened["subscribe"] =>
-  subscribe === undefined
-    ? undefined
-    : ({ ended, received }) => subscribe({ received, ended: (error) => ended(reasonOf(link, "read", error)) })
-
-const offering = (link: Link, { offer }: Writer): Opened["offer"] =>
-  offer === undefined
-    ? undefined
-    : (chunks) => {
-        const rest = offer(chunks)
-        return rest === undefined ? undefined : Effect.mapError(rest, errorOf(link, "write"))
-      }
 
 /** Runs the effect that makes a link and opens what it made; its own failure is a `LinkFailed` of the dial. */
 export const dial = <E, R>(
@@ -198,27 +163,25 @@ export const dial = <E, R>(
 
 type During = ConnectionError.LinkFailed["during"]
 
-const errorOf =
-  (link: Link, during: During) =>
-  (error: Socket.SocketError): ConnectionError.ConnectionError =>
-    reasonOf(link, during, error)
-
-const reasonOf = (link: Link, during: During, { reason }: Socket.SocketError): ConnectionError.ConnectionError => {
-  switch (reason._tag) {
-    case "SocketCloseError": {
-      const progress = link.progress?.()
-      const unacknowledgedBytes = (progress?.queuedBytes ?? 0) + (progress?.unacknowledgedBytes ?? 0)
-      return ConnectionError.make(new ConnectionError.LinkClosed({ code: reason.code, unacknowledgedBytes }))
+const reasonOf =
+  (link: Link) =>
+  (during: During) =>
+  ({ reason }: Socket.SocketError): ConnectionError.ConnectionError => {
+    switch (reason._tag) {
+      case "SocketCloseError": {
+        const progress = link.progress?.()
+        const unacknowledgedBytes = (progress?.queuedBytes ?? 0) + (progress?.unacknowledgedBytes ?? 0)
+        return ConnectionError.make(new ConnectionError.LinkClosed({ code: reason.code, unacknowledgedBytes }))
+      }
+      case "SocketReadError":
+        return linkFailed(reason.cause, "read")
+      case "SocketWriteError":
+        return linkFailed(reason.cause, "write")
+      case "SocketOpenError":
+      case "SocketUpgradeError":
+        return linkFailed(reason.cause ?? reason, during)
     }
-    case "SocketReadError":
-      return linkFailed(reason.cause, "read")
-    case "SocketWriteError":
-      return linkFailed(reason.cause, "write")
-    case "SocketOpenError":
-    case "SocketUpgradeError":
-      return linkFailed(reason.cause ?? reason, during)
   }
-}
 
 const linkFailed = (cause: unknown, during: During): ConnectionError.ConnectionError =>
   ConnectionError.make(new ConnectionError.LinkFailed({ cause, code: codeOf(cause), during }))
