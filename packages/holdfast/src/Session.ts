@@ -214,7 +214,10 @@ export interface ClientLimits {
   readonly growthBytesMax?: number | undefined
   /** How many channels the other side may have open at once. Default 1,024. */
   readonly channelsMax?: number | undefined
-  /** A frame that began must be complete within this. Default: 30 s on a server, without limit on a client. */
+  /**
+   * A frame that began must be complete within this; where it carries messages, and may be large for a slow link, its next
+   * bytes must come within it. Default: 30 s on a server, without limit on a client.
+   */
   readonly frame?: Patience.Patience | undefined
 }
 

@@ -194,6 +194,30 @@ describe("Session: what comes after the handshake costs one connection and one e
     )
   )
 
+  it.effect("a message whose bytes stop coming, and not while they come, however slowly", () =>
+    besideWith(
+      { silence: "5 minutes" },
+      Effect.fnUntraced(function* (network, server) {
+        const { link, resumed, wire } = yield* open(network, server)
+        const start = yield* Clock.currentTimeMillis
+        const frame = RawClient.data(0, bytes("resumed"), new Uint8Array(100))
+        for (let n = 0; n < 10; n++) {
+          yield* until(start + n * 20_000)
+          assert.isTrue(wire.isOpen())
+          yield* link.send(frame.subarray(n * 8, n * 8 + 8))
+        }
+        yield* until(start + 209_999)
+        assert.isTrue(wire.isOpen())
+        yield* until(start + 210_000)
+        yield* link.destroy
+        yield* resumed
+      }),
+      "SessionOpened",
+      "LinkEnded LinkFailed",
+      "SessionResumed"
+    )
+  )
+
   it.effect("nothing at all, when the patience of silence is over", () =>
     beside(
       Effect.fnUntraced(function* (network, server) {

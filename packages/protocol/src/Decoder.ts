@@ -45,6 +45,11 @@ export class Decoder {
     return this.partialLength > 0 || this.dataRest > 0
   }
 
+  /** It is a `Data` frame, of which nothing is kept: its bytes were handed on as they came. */
+  get isInsideData(): boolean {
+    return this.dataRest > 0
+  }
+
   /** Takes the next bytes of the link. After a violation the decoder must not be used again. */
   push(chunk: Uint8Array): Violation | undefined {
     let at = 0

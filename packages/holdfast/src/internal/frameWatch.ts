@@ -1,5 +1,6 @@
 /**
- * Watches the frame that is coming in: whoever takes too long for one holds a place that others want.
+ * Watches the frame that is coming in: whoever takes too long for one holds a place that others want. Of `Data` nothing is
+ * kept and it may be large, so there its next bytes must come: on a slow link a frame takes minutes, and all is well.
  */
 import type { Decoder } from "@holdfast/protocol"
 import { type Duration, Exit } from "effect"
@@ -28,10 +29,10 @@ export class FrameWatch {
 
   /** More has come. */
   look(now: () => number): void {
-    const { frameCount, isInsideFrame } = this.decoder
+    const { frameCount, isInsideData, isInsideFrame } = this.decoder
     if (!isInsideFrame) {
       if (this.wasInside) this.watching.rest()
-    } else if (!this.wasInside || frameCount !== this.frame) this.watching.arrived(now())
+    } else if (isInsideData || !this.wasInside || frameCount !== this.frame) this.watching.arrived(now())
     this.wasInside = isInsideFrame
     this.frame = frameCount
   }
