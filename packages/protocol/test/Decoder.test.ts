@@ -226,6 +226,7 @@ describe("Decoder", () => {
     const decoder = new Decoder.Decoder(frameBytesMax, { control: () => undefined, data: () => undefined })
     const counts: Array<number> = []
     const inside: Array<boolean> = []
+    const insideData: Array<boolean> = []
     const bytes = concat([
       Frame.encode({ _tag: "Ping", id: 100 }),
       dataFrame(0, 0, new Uint8Array(2)),
@@ -234,9 +235,11 @@ describe("Decoder", () => {
     for (const byte of bytes) {
       decoder.push(Uint8Array.of(byte))
       inside.push(decoder.isInsideFrame)
+      insideData.push(decoder.isInsideData)
       counts.push(decoder.frameCount)
     }
     assert.strictEqual(inside.map(Number).join(""), "11101111101110")
+    assert.strictEqual(insideData.map(Number).join(""), "00000001100000")
     assert.strictEqual(counts.join(""), "00011111122223")
     decoder.push(bytes)
     assert.strictEqual(decoder.frameCount, 6)
