@@ -1,3 +1,4 @@
+import { Frame } from "@holdfast/protocol"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
@@ -176,5 +177,26 @@ describe("A handshake", () => {
         assert.strictEqual(yield* tagOf(client.send(bytes("2"))), "Closed")
       })
     )
+  )
+
+  it.effect(
+    "with a server that sends more frames at once than there can be is its violation, and costs no memory",
+    () =>
+      inScope(
+        Effect.gen(function* () {
+          const heartbeat = Frame.encode({ _tag: "Heartbeat" })
+          const ruleOf = Effect.fnUntraced(function* (frames: number) {
+            const network = yield* MemoryLink.make()
+            const batch: [Uint8Array] = [new Uint8Array(Buffer.concat(Array.from({ length: frames }, () => heartbeat)))]
+            const reader = Effect.map(network.link.reader, (reader) => ({ ...reader, pull: Effect.succeed(batch) }))
+            const link = Socket.make({ reader, writer: network.link.writer })
+            const client = yield* connect(network, { policy: steady, link: Effect.succeed(link) })
+            const reason = yield* flowing(reasonOf(client.join))
+            return reason !== "succeeded" && reason._tag === "ProtocolViolated" ? reason.rule : reason
+          })
+          assert.include(yield* ruleOf(131_072), "Heartbeat instead of")
+          assert.include(yield* ruleOf(131_073), "a frame that was not asked for yet")
+        })
+      )
   )
 })

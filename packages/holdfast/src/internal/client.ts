@@ -28,6 +28,12 @@ interface Opening {
   readonly opened: Opened
 }
 
+/**
+ * A server lists its channels as soon as it has let us in, and sends on them: so much may be there before we have seen that
+ * it did. Small frames cost more memory than their bytes.
+ */
+const earlyFramesMax = 131_072
+
 /** What the client must remember to resume. */
 interface Ticket {
   readonly session: Uint8Array
@@ -178,7 +184,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
       conversation.publish({ _tag: "Connecting", attempt })
       bulletin.event({ _tag: "Dialed", attempt: ++dials })
       return yield* Effect.gen(function* () {
-        const wire = yield* Wire.make(yield* Link.dial(options.link))
+        const wire = yield* Wire.make(yield* Link.dial(options.link), earlyFramesMax)
         stage = "handshake"
         conversation.publish({ _tag: "Handshaking", attempt })
         const opened = yield* handshake(wire)

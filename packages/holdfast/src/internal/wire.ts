@@ -126,7 +126,7 @@ export class Wire implements Decoder.Sink {
  * Takes over a link. However the scope ends, the link is destroyed, unless a last word was said. At most
  * `earlyFramesMax` frames may come before they are asked for: small ones cost more memory than their bytes.
  */
-export const make = (link: Link.Opened, earlyFramesMax = Infinity): Effect.Effect<Wire, never, Scope.Scope> =>
+export const make = (link: Link.Opened, earlyFramesMax: number): Effect.Effect<Wire, never, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) => {
     const wire = new Wire(link, earlyFramesMax)
     const end = Effect.suspend(() => (wire.isOrderly ? Effect.void : link.destroy))
