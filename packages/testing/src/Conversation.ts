@@ -153,7 +153,7 @@ export const serverProgram = Effect.fnUntraced(function* (
     yield* Effect.forkScoped(Effect.ignore(accepting(conversation, witness, stream, session)))
     yield* sending(witness, stream, session, toClient).pipe(
       Effect.andThen(session.join), // the clients close
-      Effect.ensuring(returned(witness, stream, session))
+      Effect.onExit((exit) => returned(witness, stream, session, exit))
     )
   })
   yield* Layer.build(Plain.serve(handler, { policy: serverPolicy, limits }))
@@ -197,10 +197,10 @@ export const clientProgram = <R>(
       yield* Effect.raceFirst(Deferred.await(hasEnded), session.join)
       yield* Effect.retry(session.flush, { while: ({ reason }) => reason._tag === "SessionLost", times: lossesMax })
     })
-    yield* Effect.onError(talking, () => returned(witness, stream, session))
+    yield* Effect.onError(talking, (cause) => returned(witness, stream, session, Exit.failCause(cause)))
     const exit = yield* Effect.exit(session.close)
     if (Exit.isSuccess(exit)) return witness.closed(stream)
-    yield* returned(witness, stream, session)
+    yield* returned(witness, stream, session, exit)
     // Everything was taken already, so only the good-byes are in doubt, and that is told by type.
     const reason = Option.getOrUndefined(Exit.findErrorOption(exit))?.reason._tag
     if (reason === "CloseTimedOut" || reason === "SessionLost") return
@@ -259,7 +259,7 @@ const onChannel = Effect.fnUntraced(function* (
       witness.closed(stream)
       if (from !== undefined) witness.skipped(from, "receiver", skippedReceived)
     }
-    yield* returned(witness, stream, channel)
+    yield* returned(witness, stream, channel, exit)
   })
   yield* Effect.all([sending(witness, stream, channel, saying), heard], { concurrency: 2 }).pipe(
     Effect.andThen(channel.join),
@@ -294,11 +294,15 @@ const taking = (witness: Pick<Witness, "taken">, session: Talking, { taking = 0 
     )
   )
 
-const returned = (witness: Witness, stream: string, session: Talking) =>
+/** What came back. A part that was interrupted leaves a session that still goes on: then nothing is surely not sent. */
+const returned = (witness: Witness, stream: string, session: Talking, exit: Exit.Exit<unknown, unknown>) =>
   Effect.ignore(
-    Effect.map(session.leftovers, ({ fateUnknown, notSent }) =>
-      witness.returned(stream, fateUnknown.map(numberOf), notSent.map(numberOf))
-    )
+    Effect.map(session.leftovers, ({ fateUnknown, notSent }) => {
+      const unsent = notSent.map(numberOf)
+      const unsure = fateUnknown.map(numberOf)
+      if (Exit.hasInterrupts(exit)) witness.returned(stream, [...unsure, ...unsent], [])
+      else witness.returned(stream, unsure, unsent)
+    })
   )
 
 /** What is kept for resending stays within the policy's limits. */

@@ -24,13 +24,22 @@ export const scenarioOf = (seed: number | string): Scenario => {
   }
   const names = clients === 1 ? ["client"] : Array.from({ length: clients }, (_, n) => `client-${n + 1}`)
   const timeline = Array.from({ length: prng.int(0, faultsMax) }, () => timedOf(prng, prng.pick(names)))
+  const link = linkOf(prng)
   return {
     name: `swarm ${seed}`,
     conversation,
-    link: linkOf(prng),
+    link,
     timeline: timeline.toSorted((a, b) => a.atMillis - b.atMillis),
-    convergence: "15 minutes"
+    convergence: convergenceMillis + 2 * transferMillis(conversation, link)
   }
+}
+
+/** How long a link takes for all that one client and the server say, one direction after the other. */
+const transferMillis = ({ channels, toClient, toServer }: Conversation, { bytesPerSecond = Infinity }: LinkOptions) => {
+  const bytesOf = (flow: Flow | undefined) => (flow?.messages ?? 0) * (flow?.bytes ?? 0)
+  const own = bytesOf(toServer) + bytesOf(toClient)
+  const ofChannels = (channels?.count ?? 0) * (bytesOf(channels?.toServer) + bytesOf(channels?.toClient))
+  return Math.ceil(((own + ofChannels) * 1000) / bytesPerSecond)
 }
 
 /** Some say everything at once, most go on talking while things go wrong. */
@@ -112,3 +121,6 @@ const timedOf = (prng: Prng, client: string): Fault.Timed => {
 
 const faultsMax = 8
 const safetyMillis = 90_000
+
+/** How long everybody may take once the last fault is healed, beside what the link needs for the bytes. */
+const convergenceMillis = 900_000
