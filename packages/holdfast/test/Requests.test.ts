@@ -83,6 +83,46 @@ describe("Requests over a channel", () => {
     )
   )
 
+  it.effect(
+    "of which many come at once are answered, and asked again, by parts: none waits until all are handled",
+    () =>
+      inScope(
+        Effect.gen(function* () {
+          const ends = yield* pair()
+          const { toClient, toServer } = ends.network.wire()
+          const answered: Array<number> = []
+          const handler = (request: Uint8Array) => {
+            answered.push(toClient.written())
+            return Effect.succeed(request)
+          }
+          const Echo = Requests.make("echo")
+          yield* serving(Echo.serve(ends.theirs, handler))
+          const echo = yield* Echo.client(ends.client, forEver)
+          yield* flowing(echo.ask(bytes("first")))
+          yield* flowing(Effect.sleep("1 second")) // until all is acknowledged
+          answered.length = 0
+          const asked: Array<number> = []
+          const twice = Effect.andThen(
+            Effect.tap(echo.ask(bytes("once")), () => Effect.sync(() => asked.push(toServer.written()))),
+            echo.ask(bytes("again"))
+          )
+          yield* flowing(
+            Effect.all(
+              Array.from({ length: 80 }, () => twice),
+              { concurrency: "unbounded" }
+            )
+          )
+          for (const written of [answered, asked]) {
+            assert.isAtLeast(written.length, 80)
+            const parts = new Set(written.slice(0, 80))
+            assert.strictEqual(parts.size, 3)
+            assert.strictEqual(written[31], written[0])
+            assert.isAbove(written[32]!, written[31]! + 32 * 9)
+          }
+        })
+      )
+  )
+
   it.effect("fail with the handler's typed failure, and the channel goes on", () =>
     inScope(
       Effect.gen(function* () {

@@ -31,6 +31,8 @@ export type LastWord = Omit<Frame.Close, "_tag">
 export interface Attachment {
   /** There is something to write. */
   readonly work: () => void
+  /** It is written at once, even while input is handed out. */
+  readonly flush: () => void
   /** The other side should hear where we stand, soon. */
   readonly news: () => void
   /** The session ends, or moves: the incarnation says so if it can, and ends. */
@@ -226,6 +228,11 @@ export class Conversation implements Carrier {
   accepted({ channel }: Flow): void {
     this.peer.ready(channel)
     this.attachment?.work()
+  }
+
+  flush({ channel }: Flow): void {
+    this.peer.ready(channel)
+    this.attachment?.flush()
   }
 
   skipped({ channel }: Flow, count: number): void {

@@ -17,6 +17,8 @@ export interface Carrier {
   now(): number
   /** There is more to send. */
   accepted(flow: Flow): void
+  /** There is more to send, and it is written now. */
+  flush(flow: Flow): void
   /** So many messages are not sent at all. */
   skipped(flow: Flow, count: number): void
   /** The consumer has taken something. */
@@ -47,6 +49,8 @@ export class Flow implements Owner {
   private consumers: Semaphore.Semaphore | undefined
   private arrival: (() => void) | undefined
   private lookouts: Array<() => void> = []
+  /** Messages that were appended since the link was told. */
+  private appendedCount = 0
 
   constructor(carrier: Carrier, channel: Channel.Channel, limits: () => Limits) {
     this.carrier = carrier
@@ -175,7 +179,15 @@ export class Flow implements Owner {
     this.carrier.account(this)
   }
 
+  appended(): void {
+    this.held()
+    if (++this.appendedCount < appendedMax) return
+    this.appendedCount = 0
+    this.carrier.flush(this)
+  }
+
   accepted(): void {
+    this.appendedCount = 0
     this.carrier.accepted(this)
   }
 
@@ -188,3 +200,9 @@ export class Flow implements Owner {
     return Option.exists(error, ({ reason }) => reason._tag === "ChannelReset")
   }
 }
+
+/**
+ * So many are written before the others of their batch are appended: meanwhile the other side begins with them, where the two
+ * would take turns otherwise.
+ */
+const appendedMax = 32

@@ -64,7 +64,7 @@ export class Life implements Attachment {
 
   private writer: Writer = "idle"
   private bytesInTurn = 0
-  private readonly turn = () => this.guarded(() => this.write())
+  private readonly turn = () => this.guarded(() => this.writeDue())
   private readonly lentTurn = () => this.guarded(() => this.waitForLent())
 
   constructor(options: Options, around: Surroundings, later: (task: () => void) => void) {
@@ -222,6 +222,10 @@ export class Life implements Attachment {
     this.up.flow()
   }
 
+  flush(): void {
+    if (this.writer !== "writing" && this.verdict === undefined && this.hasWork) this.schedule(true)
+  }
+
   news(): void {
     if (this.writer !== "writing" && this.acknowledging.announce()) this.begin(false)
   }
@@ -268,6 +272,7 @@ export class Life implements Attachment {
     }
     this.isDigesting = true
     this.digest()
+    if (this.peer.hasFinished) this.digest()
     this.isDigesting = false
     this.begin(this.peer.hasData) // an answer that is there already goes at once
   }
@@ -341,15 +346,19 @@ export class Life implements Attachment {
   /** Nobody waits for something to write: whoever has some says so. `isWhole`: nothing is to join it. */
   private begin(isWhole: boolean): void {
     if (this.isDigesting || this.writer !== "idle" || this.verdict !== undefined || !this.hasWork) return
-    if (!isWhole) return this.writeLater()
-    this.bytesInTurn = 0
-    this.turn()
+    this.schedule(isWhole)
   }
 
-  private writeLater(): void {
+  private schedule(isNow: boolean): void {
     this.writer = "due"
     this.bytesInTurn = 0
-    this.later(this.turn)
+    if (isNow) this.turn()
+    else this.later(this.turn)
+  }
+
+  /** Nothing is due any more where it was written at once meanwhile. */
+  private writeDue(): void {
+    if (this.writer === "due") this.write()
   }
 
   private write(): void {
@@ -368,7 +377,7 @@ export class Life implements Attachment {
         pace.handed(peer.movedBytes + peer.outstandingBytes, conversation.now(), !peer.hasData)
       }
       this.moved()
-      if (peer.hasFinished) this.digest()
+      if (peer.hasFinished && !this.isDigesting) this.digest()
       this.bytesInTurn = written.dataBytes < joinedBytesMin ? turnBytesMax : this.bytesInTurn + written.dataBytes
       if (!this.carrier.write(written.chunks as NonEmptyReadonlyArray<Uint8Array>)) return
     } while (this.mayWriteOn())
@@ -384,7 +393,7 @@ export class Life implements Attachment {
     if (this.peer.hasNews) this.news()
     if (this.verdict === undefined && this.hasWork) {
       if (this.bytesInTurn < turnBytesMax) return true
-      this.writeLater()
+      this.schedule(false)
     } else this.writer = "idle"
     return false
   }

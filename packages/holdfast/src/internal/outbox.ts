@@ -39,6 +39,8 @@ export interface Owner {
   readonly now: () => number
   /** A message was accepted: more bytes are held. */
   readonly held: () => void
+  /** The same, and the link is told later. */
+  readonly appended: () => void
   /** There is more to send. */
   readonly accepted: () => void
   /** So many messages are not sent at all. */
@@ -107,7 +109,7 @@ export class Outbox {
     if (!this.hasRoom(1, SendWindow.SendWindow.recordBytes(length), limits)) return false
     this.channel.send.acceptPieces(head, rest)
     this.acceptedCount++
-    this.owner.held()
+    this.owner.appended()
     return true
   }
 
