@@ -69,6 +69,7 @@ const copyObject = (value: object, copies: Map<object, object>): object => {
   if (value instanceof ArrayBuffer) return value // held only to know the memory of a chunk again
   const done = copies.get(value)
   if (done !== undefined) return done
+  if (Object.isFrozen(value)) return value
   if (value instanceof Map) {
     const map = new Map<unknown, unknown>()
     copies.set(value, map)
@@ -81,7 +82,6 @@ const copyObject = (value: object, copies: Map<object, object>): object => {
     for (const item of value) set.add(copyValue(item, copies))
     return set
   }
-  if (Object.isFrozen(value)) return value
   if (value instanceof Shared && !value.isOwn) return new Shared(value.seen as object, value.number)
   return forms.of(value).copy(value, copies, copyObject)
 }

@@ -102,7 +102,8 @@ const spellObject = (value: object): void => {
     ink[at++] = Tag.above
     return
   }
-  if (Object.isFrozen(value)) {
+  // What is in a set or a map counts, and not whether it is the one that nobody puts anything into.
+  if (Object.isFrozen(value) && !(value instanceof Set) && !(value instanceof Map)) {
     ink[at++] = Tag.frozen
     spellNumber(frozenNumber(value))
     return

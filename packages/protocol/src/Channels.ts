@@ -7,6 +7,7 @@ import * as Frame from "./Frame.ts"
 import type { Terms } from "./Handshake.ts"
 import type { Limits } from "./Limits.ts"
 import { Openings, type Side } from "./Openings.ts"
+import * as Rare from "./Rare.ts"
 import { ReceiveWindow } from "./ReceiveWindow.ts"
 import { SendWindow } from "./SendWindow.ts"
 import { Turns } from "./Turns.ts"
@@ -19,7 +20,7 @@ export class Channels {
   readonly credit: Credit
   readonly turns = new Turns()
   /** Channels other than 0 that the other side knows, and of which there is something to tell. */
-  readonly newsy = new Set<Channel>()
+  newsy: ReadonlySet<Channel> = Rare.nobody
   /** News should not wait. */
   isUrgent = false
   /** Both directions of these have ended, and all was taken. */
@@ -33,7 +34,7 @@ export class Channels {
   private readonly limits: Limits
   private readonly all: Map<number, Channel>
   /** Channels on which something was taken in this round trip. */
-  private readonly consuming = new Set<Channel>()
+  private consuming: ReadonlySet<Channel> = Rare.nobody
 
   constructor(limits: Limits, side: Side) {
     this.limits = limits
@@ -97,8 +98,8 @@ export class Channels {
   remove(channel: Channel): void {
     this.all.delete(channel.id)
     this.turns.leave(channel)
-    this.newsy.delete(channel)
-    this.consuming.delete(channel)
+    Rare.remove(this.newsy, channel)
+    Rare.remove(this.consuming, channel)
     this.credit.remove(channel)
   }
 
@@ -126,11 +127,11 @@ export class Channels {
   /** Something has changed in our direction: whether it has a turn, or waits for credit. */
   ready(channel: Channel): void {
     if (!this.isThere(channel)) return
-    const { awaiting } = this.credit
+    const { credit } = this
     const { isReady, isWaitingForCredit } = channel.send
-    const isBehind = isReady && this.credit.roomOf(channel) <= 0
-    if (isWaitingForCredit || isBehind) awaiting.add(channel)
-    else awaiting.delete(channel)
+    const isBehind = isReady && credit.roomOf(channel) <= 0
+    if (isWaitingForCredit || isBehind) credit.awaiting = Rare.add(credit.awaiting, channel)
+    else Rare.remove(credit.awaiting, channel)
     if (isReady && !isBehind && this.isUsable(channel)) this.turns.join(channel)
     else this.turns.leave(channel)
   }
@@ -165,7 +166,7 @@ export class Channels {
   /** Something was taken on the channel. */
   took(channel: Channel): void {
     if (!this.isThere(channel)) return
-    this.consuming.add(channel)
+    this.consuming = Rare.add(this.consuming, channel)
     this.received(channel)
   }
 
@@ -173,7 +174,7 @@ export class Channels {
   received(channel: Channel): void {
     const isMain = channel === this.main
     if (channel.isNews && (isMain || this.openings.isTold(channel.id))) {
-      if (!isMain) this.newsy.add(channel)
+      if (!isMain) this.newsy = Rare.add(this.newsy, channel)
       if (channel.isUrgent) this.isUrgent = true
     }
     this.credit.received(channel)
@@ -185,7 +186,7 @@ export class Channels {
       channel.tune(this.limits.windowBytesMax)
       this.received(channel)
     }
-    this.consuming.clear()
+    Rare.clear(this.consuming)
   }
 
   /** There are messages to write now. */
@@ -203,7 +204,7 @@ export class Channels {
       this.announce(channel, into)
       if (channel.isFinished) this.finish(channel)
     }
-    this.newsy.clear()
+    Rare.clear(this.newsy)
   }
 
   /** Appends data, at most `bytesMax`, by turns. Returns how much. */
@@ -233,7 +234,7 @@ export class Channels {
         for (const view of send.next(length)) into.push(view)
         bytes += length
         credit.sent(channel)
-        credit.awaiting.delete(channel)
+        Rare.remove(credit.awaiting, channel)
         turns.spend(channel, length, isWhole && length < recordBytesLeft)
       }
       this.ready(channel)
@@ -257,7 +258,7 @@ export class Channels {
   /** A new link: everything is told again. */
   resume(): void {
     this.openings.resume()
-    for (const channel of this.all.values()) if (channel !== this.main) this.newsy.add(channel)
+    for (const channel of this.all.values()) if (channel !== this.main) this.newsy = Rare.add(this.newsy, channel)
   }
 
   /** Whoever waits for room that is there again gets a turn. */

@@ -4,14 +4,15 @@
  * counts nothing twice and loses nothing.
  */
 import type { Channel } from "./Channel.ts"
+import * as Rare from "./Rare.ts"
 import { type Violation, violation } from "./Violation.ts"
 
 /** What one side may send and holds, beyond what is reserved, on all channels together. */
 export class Credit {
   /** Channels that wait for credit, the one that has waited longest first. */
-  readonly awaiting = new Set<Channel>()
+  awaiting: ReadonlySet<Channel> = Rare.nobody
   /** Channels whose window the other side has filled. */
-  readonly full = new Set<Channel>()
+  full: ReadonlySet<Channel> = Rare.nobody
   /** Bytes that were handed to the present link and are not known to have arrived. */
   outstandingBytes = 0
   /** Bytes of theirs that have arrived and are not taken. */
@@ -48,8 +49,8 @@ export class Credit {
   /** Something has changed in the other direction. */
   received(channel: Channel): void {
     const { receive } = channel
-    if (receive.received >= receive.limit) this.full.add(channel)
-    else if (this.full.size > 0) this.full.delete(channel)
+    if (receive.received >= receive.limit) this.full = Rare.add(this.full, channel)
+    else Rare.remove(this.full, channel)
     const untakenBytes = receive.received - receive.taken
     this.untakenBytes += untakenBytes - channel.untakenBytes
     channel.untakenBytes = untakenBytes
@@ -68,8 +69,8 @@ export class Credit {
 
   /** The channel is gone, and what it held with it. */
   remove(channel: Channel): void {
-    this.awaiting.delete(channel)
-    this.full.delete(channel)
+    Rare.remove(this.awaiting, channel)
+    Rare.remove(this.full, channel)
     this.outstandingBytes -= channel.outstandingBytes
     this.untakenBytes -= channel.untakenBytes
     this.receiveGrowthBytes -= channel.receiveGrowthBytes

@@ -21,7 +21,7 @@ export class Decoder {
   private readonly frameBytesMax: number
   private sink: Sink
   /** The start of a frame that is not complete: a header, or a whole control frame. */
-  private partial = new Uint8Array(64)
+  private partial = none
   private partialLength = 0
   /** How many bytes have to come before it is worth looking at `partial` again. */
   private missing = 0
@@ -130,7 +130,9 @@ export class Decoder {
     const length = this.partialLength + bytes.length
     if (length > this.partial.length) {
       const whole = this.frameBytesMax + frameHeaderBytesMax
-      const grown = new Uint8Array(Math.max(length, Math.min(this.partial.length * 2, whole)))
+      const grown = new Uint8Array(
+        Math.max(length, Math.min(Math.max(this.partial.length * 2, partialBytesMin), whole))
+      )
       grown.set(this.partial.subarray(0, this.partialLength))
       this.partial = grown
     }
@@ -145,6 +147,10 @@ const dataHeaderBytes = (from: Uint8Array, at: number, end: number): number => {
   const channel = Varint.sizeOf(from[at]!)
   return at + channel < end ? channel + Varint.sizeOf(from[at + channel]!) : channel + 1
 }
+
+/** Of most links every frame comes whole. */
+const none = new Uint8Array(0)
+const partialBytesMin = 64
 
 /** Type and length, at their longest. */
 const frameHeaderBytesMax = 9

@@ -5,6 +5,7 @@
  */
 import type { Channel } from "./Channel.ts"
 import type * as Frame from "./Frame.ts"
+import * as Rare from "./Rare.ts"
 import { type Violation, violation } from "./Violation.ts"
 
 /** Who dials, and who is dialled. */
@@ -43,9 +44,9 @@ export class Openings {
   private doneCount = 0
   private saidLimit: number
 
-  private readonly graves = new Map<number, Grave>()
-  private readonly resetDue = new Set<number>()
-  private readonly resetDoneDue = new Set<number>()
+  private graves: ReadonlyMap<number, Grave> = noGraves
+  private resetDue: ReadonlySet<number> = Rare.nobody
+  private resetDoneDue: ReadonlySet<number> = Rare.nobody
   /** The present link was not told yet which channels there are. */
   private isListing = false
 
@@ -86,8 +87,8 @@ export class Openings {
     this.isListing = false
     this.toldCount = this.theirSeenCount
     this.openDue = []
-    this.resetDue.clear()
-    this.resetDoneDue.clear()
+    Rare.clear(this.resetDue)
+    Rare.clear(this.resetDoneDue)
     for (const grave of this.graves.values()) grave.isSaid = false
   }
 
@@ -136,21 +137,22 @@ export class Openings {
       this.openDue.push({ _tag: "Open", channel, name: unseen.name })
     }
     for (const [id, { isSaid }] of this.graves) {
-      if (this.isUnseen(id) || (!isSaid && !this.isListing)) this.resetDue.add(id)
+      if (this.isUnseen(id) || (!isSaid && !this.isListing)) this.resetDue = Rare.add(this.resetDue, id)
     }
     return undefined
   }
 
   /** We have reset a channel. */
   reset(frame: Frame.Reset, { name }: Channel): void {
-    this.graves.set(frame.channel, { name, frame, isSaid: false })
-    if (this.isUp) this.resetDue.add(frame.channel)
+    if (this.graves === noGraves) this.graves = new Map()
+    ;(this.graves as Map<number, Grave>).set(frame.channel, { name, frame, isSaid: false })
+    if (this.isUp) this.resetDue = Rare.add(this.resetDue, frame.channel)
   }
 
   /** The other side has reset a channel, which was open here or not. */
   wasReset(id: number, wasOpen: boolean): Violation | undefined {
     if (wasOpen) this.done(id)
-    this.resetDoneDue.add(id)
+    this.resetDoneDue = Rare.add(this.resetDoneDue, id)
     return this.resetDoneDue.size <= this.resetsMax
       ? undefined
       : violation("channels", `${this.resetDoneDue.size} resets at once, more than ${this.resetsMax}`)
@@ -158,8 +160,8 @@ export class Openings {
 
   /** The other side has confirmed a reset. */
   forget(id: number): void {
-    this.resetDue.delete(id)
-    if (this.graves.delete(id)) this.done(id)
+    Rare.remove(this.resetDue, id)
+    if (this.graves.has(id) && (this.graves as Map<number, Grave>).delete(id)) this.done(id)
   }
 
   /** A channel is over on both sides. */
@@ -198,8 +200,8 @@ export class Openings {
     for (const channel of this.resetDoneDue) frames.push({ _tag: "ResetDone", channel })
     if (this.isUp) this.toldCount = this.openedCount
     this.openDue = []
-    this.resetDue.clear()
-    this.resetDoneDue.clear()
+    Rare.clear(this.resetDue)
+    Rare.clear(this.resetDoneDue)
     return frames
   }
 
@@ -223,6 +225,9 @@ export class Openings {
 }
 
 const none: ReadonlyArray<Opening> = []
+
+/** Of all that have never reset a channel. */
+const noGraves: ReadonlyMap<number, Grave> = Object.freeze(new Map())
 
 /** How many channels of its side there are up to this one. */
 const countOf = (id: number): number => Math.ceil(id / 2)

@@ -12,6 +12,7 @@ import type { Terms } from "./Handshake.ts"
 import type { Limits } from "./Limits.ts"
 import type { Side } from "./Openings.ts"
 import * as Positions from "./Positions.ts"
+import * as Rare from "./Rare.ts"
 import type { ReceiveWindow } from "./ReceiveWindow.ts"
 import type { SendWindow } from "./SendWindow.ts"
 import { type Violation, violation } from "./Violation.ts"
@@ -337,7 +338,7 @@ export class Peer implements Sink {
     const { id, receive, send } = channel
     if (this.channels.openings.isUnseen(id)) {
       channel.announced = Positions.unseen(id, this.limits.channelWindowBytes)
-      this.channels.newsy.delete(channel)
+      Rare.remove(this.channels.newsy, channel)
       this.channels.received(channel)
       return this.acknowledge(channel, Positions.unseen(id, send.limit), true)
     }

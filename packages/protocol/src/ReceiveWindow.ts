@@ -58,7 +58,7 @@ export class ReceiveWindow {
   private isSkip = false
   /** The record that is incomplete: where it starts, its header, and its payload so far. */
   private recordStart = 0
-  private header = new Uint8Array(8)
+  private header = empty
   private headerLength = 0
   private payload: Uint8Array | undefined
   private payloadLength = 0
@@ -258,6 +258,7 @@ export class ReceiveWindow {
         at = this.whole(bytes, at)
         if (at === bytes.length) return undefined
       }
+      if (this.header.length === 0) this.header = new Uint8Array(headerBytesMax)
       this.header[this.headerLength++] = bytes[at++]!
       this.received++
       if (this.headerLength < Varint.sizeOf(this.header[0]!)) continue
@@ -389,6 +390,9 @@ export class ReceiveWindow {
 const copiedBytesMax = 16_384
 
 const none: Array<Uint8Array> = []
+
+/** A varint, at its longest. */
+const headerBytesMax = 8
 
 /** All empty messages are one object, or a window full of them would cost a hundred times its bytes. */
 const empty = new Uint8Array(0)
