@@ -5,7 +5,7 @@
  * Listening starts when the layer is built. A connection that no handler reads is closed when its handler ends.
  */
 import { NodeSocket, NodeSocketServer } from "@effect/platform-node"
-import { Context, Duration, Effect, Layer, type Scope } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as SocketServer from "effect/socket/SocketServer"
 import { promises as Dns } from "node:dns"
 import type { IncomingMessage, Server as HttpServer } from "node:http"
@@ -14,6 +14,7 @@ import * as Tls from "node:tls"
 import * as Connection from "./internal/connection.ts"
 import * as WebSocketServer from "./internal/webSocketServer.ts"
 import * as KernelOptions from "./KernelOptions.ts"
+import type { NodeLink } from "./NodeLink.ts"
 import { isLoopback, PlaintextRefused } from "./Plaintext.ts"
 
 type Server = SocketServer.SocketServer["Service"]
@@ -166,18 +167,43 @@ export const layerWebSocketUpgrade = (
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError | PlaintextRefused> =>
   Layer.effect(SocketServer.SocketServer, makeWebSocketUpgrade(server, options))
 
-/** The same server, handing out links. */
+/**
+ * The same server, handing out links. Each handler runs in a fiber of ours and not in the server's, which would keep all that
+ * it needs to make a socket of another kind.
+ */
 const links = (server: Server, options: KernelOptions.KernelOptions | undefined): Server => ({
   address: server.address,
-  run: (handler) => server.run(() => Effect.scoped(Effect.flatMap(accept(options), handler)))
+  run: Effect.fnUntraced(function* <R, E, _>(handler: (link: NodeLink) => Effect.Effect<_, E, R>) {
+    const scope = yield* Scope.make()
+    const report = Effect.runForkWith(yield* Effect.context())
+    const accept = Effect.contextWith((context: Context.Context<R>) =>
+      Effect.sync(() => {
+        const stream = Context.getUnsafe(context, NodeSocket.NetSocket)
+        const connection = Connection.accepted(stream)
+        const own = Scope.makeUnsafe()
+        const handling = Effect.suspend(() =>
+          options === undefined
+            ? handler(connection.link)
+            : Effect.andThen(set(stream, options), handler(connection.link))
+        )
+        const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, own))(
+          Effect.onExit(handling, (exit) => Scope.close(own, exit))
+        )
+        fiber.addObserver((exit) => {
+          connection.abandon()
+          if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) report(Effect.ignoreCause(exit, unhandled))
+        })
+        Fiber.runIn(fiber, scope)
+      })
+    )
+    return yield* Effect.onExit(
+      server.run(() => accept),
+      (exit) => Scope.close(scope, exit)
+    )
+  })
 })
 
-/** `run` puts each connection into its handler's context; that is the way to the socket itself. */
-const accept = (options: KernelOptions.KernelOptions | undefined) =>
-  Effect.contextWith((context: Context.Context<Scope.Scope>) => {
-    const stream = Context.getUnsafe(context, NodeSocket.NetSocket)
-    return Effect.tap(Connection.accepted(stream), set(stream, options))
-  })
+const unhandled = { log: "Unhandled", message: "a handler of connections has failed" } as const
 
 /** They were tried before the first connection came, so a refusal now is a defect. */
 const set = (stream: Net.Socket, options: KernelOptions.KernelOptions | undefined): Effect.Effect<void> =>

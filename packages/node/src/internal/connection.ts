@@ -21,15 +21,16 @@ export type Dial = (own: <S extends NetSocket>(transport: S) => S) => Effect.Eff
 
 /** A link that dials. */
 export const dialled = (open: Dial): Effect.Effect<NodeLink> =>
-  Effect.suspend(() => {
-    const wire: Wire = { transport: undefined, stream: undefined, peer: undefined }
-    return make(
-      wire,
-      open((transport) => {
-        wire.transport = transport
-        return transport
-      })
+  Effect.sync(() => {
+    const connection: Connection = new Connection(
+      Effect.suspend(() =>
+        open((transport) => {
+          connection.transport = transport
+          return transport
+        })
+      )
     )
+    return connection.link
   })
 
 /** Sets the options on a socket that has just been connected. */
@@ -41,84 +42,107 @@ export const configured = <S extends NetSocket>(
     ? Effect.succeed(socket)
     : KernelOptions.set(socket, options).pipe(Effect.catch(failed), Effect.as(socket))
 
-/** A link over a connection that is up. It can be destroyed before anybody reads from it, and is if nobody does. */
-export const accepted = (stream: NetSocket): Effect.Effect<NodeLink, never, Scope.Scope> =>
-  Effect.suspend(() => {
-    stream.on("error", constVoid)
-    const wire: Wire = { transport: transportOf(stream), stream: undefined, peer: plainAddress(stream.remoteAddress) }
-    const open = Effect.suspend(() =>
-      stream.destroyed ? failed(new Error("the peer is gone")) : Effect.succeed(stream)
-    )
-    return Effect.acquireRelease(make(wire, open), (link) => (wire.stream === undefined ? link.destroy : Effect.void))
-  })
-
-/** What a link is made of: `transport` is the socket that the kernel knows, `stream` is what is read and written. */
-interface Wire {
-  transport: NetSocket | undefined
-  stream: NetSocket | undefined
-  peer: string | undefined
+/** A link over a connection that is up. It can be destroyed before anybody reads from it; if nobody does, `abandon` it. */
+export const accepted = (stream: NetSocket): Connection => {
+  stream.on("error", constVoid)
+  const connection = new Connection(
+    Effect.suspend(() => (stream.destroyed ? failed(new Error("the peer is gone")) : Effect.succeed(stream)))
+  )
+  connection.transport = transportOf(stream)
+  connection.link.peer = plainAddress(stream.remoteAddress)
+  return connection
 }
 
-const make = (wire: Wire, open: Effect.Effect<NetSocket, Socket.SocketError>): Effect.Effect<NodeLink> => {
-  const destroy = Effect.sync(() => {
-    if (wire.transport !== undefined) reset(wire.transport)
-    wire.stream?.destroy()
-  })
+/** What is behind a link. There may be thousands that wait for something, so what they do is made when it is done. */
+export class Connection {
+  readonly link: NodeLink & { peer: string | undefined }
+  /** The socket that the kernel knows. */
+  transport: NetSocket | undefined
+  private readonly open: Effect.Effect<NetSocket, Socket.SocketError>
+  /** What is read and written. */
+  private stream: NetSocket | undefined
+  private reading: Reading.Reading | undefined
   /** Whoever writes before the socket is there. */
-  let waiting: Array<() => void> = []
-  let isUp = false
-  const up = Effect.callback<void>((resume) => {
-    if (isUp) return resume(Effect.void)
-    const wake = () => resume(Effect.void)
-    waiting.push(wake)
-    return Effect.sync(() => {
-      waiting = waiting.filter((other) => other !== wake)
-    })
-  })
-  const stop = ({ stop }: Reading.Reading) =>
-    Effect.sync(() => {
-      stop()
-      isUp = false
-    })
-  /** A link that is dialled once more knows nothing of its last connection. */
-  const forget = Effect.sync(() => {
-    wire.stream = undefined
-  })
-  const reader = forget.pipe(
-    Effect.andThen(Effect.addFinalizer(() => (wire.stream === undefined ? destroy : finish(wire.stream, destroy)))),
-    Effect.andThen(open),
-    Effect.flatMap((stream) => {
-      const take = Effect.sync(() => {
-        wire.stream = stream
-        wire.peer ??= plainAddress(stream.remoteAddress)
-        isUp = true
-        for (const wake of waiting.splice(0)) wake()
-        return Reading.make(stream)
-      })
-      return Effect.acquireRelease(take, stop)
-    }),
-    Effect.map(({ borrow, keep, pull, subscribe }): Link.Reader => ({
-      pull,
-      borrow,
-      keep,
-      subscribe,
-      upgrade: Socket.SocketUpgradeError.unsupported
-    }))
-  )
-  const writer = Effect.acquireRelease(Effect.succeed(Writing.make(() => (isUp ? wire.stream : undefined), up)), () =>
-    Effect.sync(() => {
-      if (wire.stream?.writableEnded === false) wire.stream.end()
-    })
-  )
-  return Effect.succeed({
-    ...Socket.make({ reader, writer }),
-    destroy,
-    isCopying: true,
-    progress: () => (wire.stream === undefined ? nothingYet : Kernel.report(wire.stream)),
-    get peer() {
-      return wire.peer
+  private waiting: Array<() => void> | undefined
+
+  constructor(open: Effect.Effect<NetSocket, Socket.SocketError>) {
+    this.open = open
+    this.link = {
+      ...Socket.make({ reader: Effect.suspend(() => this.reader), writer: Effect.suspend(() => this.writer) }),
+      destroy: Effect.sync(() => this.destroy()),
+      isCopying: true,
+      progress: () => (this.stream === undefined ? nothingYet : Kernel.report(this.stream)),
+      peer: undefined
     }
-  })
+  }
+
+  /** Nobody will read from it any more: it is destroyed if nobody has. */
+  abandon(): void {
+    if (this.stream === undefined) this.destroy()
+  }
+
+  private destroy(): void {
+    if (this.transport !== undefined) reset(this.transport)
+    this.stream?.destroy()
+  }
+
+  private get reader(): Effect.Effect<Link.Reader, Socket.SocketError, Scope.Scope> {
+    return Effect.uninterruptibleMask((restore) => {
+      this.stream = undefined // a link that is dialled once more knows nothing of its last connection
+      return Effect.addFinalizer(() => this.close).pipe(
+        Effect.andThen(restore(this.open)),
+        Effect.map((stream): Link.Reader => {
+          this.stream = stream
+          this.link.peer ??= plainAddress(stream.remoteAddress)
+          this.reading = Reading.make(stream)
+          const { waiting = [] } = this
+          this.waiting = undefined
+          for (const wake of waiting) wake()
+          const { borrow, keep, pull, subscribe } = this.reading
+          return { pull, borrow, keep, subscribe, upgrade: Socket.SocketUpgradeError.unsupported }
+        })
+      )
+    })
+  }
+
+  private get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { reading, stream } = this
+      this.reading = undefined
+      reading?.stop()
+      if (stream !== undefined) return finish(stream, this.link.destroy)
+      this.destroy()
+      return Effect.void
+    })
+  }
+
+  private get writer(): Effect.Effect<Link.Writer, never, Scope.Scope> {
+    return Effect.as(
+      Effect.addFinalizer(() => this.end),
+      Writing.make(
+        () => (this.reading === undefined ? undefined : this.stream),
+        Effect.suspend(() => this.up)
+      )
+    )
+  }
+
+  private get end(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (this.stream?.writableEnded === false) this.stream.end()
+    })
+  }
+
+  private get up(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      if (this.reading !== undefined) return resume(Effect.void)
+      const wake = () => resume(Effect.void)
+      this.waiting ??= []
+      this.waiting.push(wake)
+      return Effect.sync(() => {
+        this.waiting = this.waiting?.filter((other) => other !== wake)
+      })
+    })
+  }
 }
 
 /** Waits until the socket is connected (`connect`) or its TLS handshake is done (`secureConnect`). */
