@@ -129,15 +129,16 @@ export const open = Effect.fnUntraced(function* (
   const { borrow, keep, pull, subscribe }: Reader = yield* Effect.mapError(link.reader, fromSocketError("dial"))
   const writer: Writer = yield* link.writer
   const { offer } = writer
-  const owned = Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes)
+  // Most links wait most of the time, and there may be thousands: what they do is made when it is done.
+  const owned = Effect.suspend(() => Effect.flatMap(Effect.mapError(pull, fromSocketError("read")), onlyBytes))
   return {
     pull: owned,
-    borrow: borrow === undefined ? owned : Effect.mapError(borrow, fromSocketError("read")),
+    borrow: borrow === undefined ? owned : Effect.suspend(() => Effect.mapError(borrow, fromSocketError("read"))),
     keep: keep ?? constVoid,
     subscribe:
       subscribe === undefined
         ? undefined
-        : ({ ended, received }) => subscribe({ received, ended: (error) => ended(fromSocketError("read")(error)) }),
+        : (subscriber) => subscribe(new Reported(subscriber, fromSocketError("read"))),
     offer:
       offer === undefined
         ? undefined
@@ -146,11 +147,33 @@ export const open = Effect.fnUntraced(function* (
             return rest === undefined ? undefined : Effect.mapError(rest, fromSocketError("write"))
           },
     write: (chunks) => Effect.mapError(writer.writeAll(chunks), fromSocketError("write")),
-    destroy: destroyOf(link, writer, scope),
+    destroy: Effect.suspend(() => destroyOf(link, writer, scope)),
     progress: link.progress,
     isCopying: link.isCopying ?? false
   }
 })
+
+/** A subscriber that is told of errors in the words of this library. */
+class Reported implements Subscriber<Socket.SocketError> {
+  private readonly subscriber: Subscriber<ConnectionError.ConnectionError>
+  private readonly report: (error: Socket.SocketError) => ConnectionError.ConnectionError
+
+  constructor(
+    subscriber: Subscriber<ConnectionError.ConnectionError>,
+    report: (error: Socket.SocketError) => ConnectionError.ConnectionError
+  ) {
+    this.subscriber = subscriber
+    this.report = report
+  }
+
+  received(batch: NonEmptyReadonlyArray<Uint8Array>): boolean {
+    return this.subscriber.received(batch)
+  }
+
+  ended(error: Socket.SocketError): void {
+    this.subscriber.ended(this.report(error))
+  }
+}
 
 /** Runs the effect that makes a link and opens what it made; its own failure is a `LinkFailed` of the dial. */
 export const dial = <E, R>(

@@ -18,7 +18,7 @@
  * | `min([spaced("5 seconds"), recurs(2)])` | 0 0 5 5 ... | the bound is `max` |
  */
 import { type Clock, type Context, type Duration, Effect, Exit, Fiber, type Option, Schedule } from "effect"
-import { surroundings, Watching } from "./internal/watching.ts"
+import { surroundings, Watcher } from "./internal/watching.ts"
 
 /** What is known while something is missing: the input of a patience that adapts itself. */
 export interface Evidence {
@@ -92,13 +92,13 @@ export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.mono
 
 /** Makes a watch. Nothing happens until its `run` is run. */
 export const watch = (options: WatchOptions): Watch => {
-  const watching = new Watching(options)
+  const watcher = new Watcher(options)
   return {
-    arrived: (now) => watching.arrived(now),
-    rest: () => watching.rest(),
-    question: () => watching.question(),
-    replace: (patience) => watching.replace(patience),
-    run: watching.run
+    arrived: (now) => watcher.arrived(now),
+    rest: () => watcher.rest(),
+    question: () => watcher.question(),
+    replace: (patience) => watcher.replace(patience),
+    run: watcher.run
   }
 }
 
@@ -112,20 +112,20 @@ export const within =
     Effect.contextWith((context: Context.Context<R>) =>
       Effect.flatMap(surroundings, (around) =>
         Effect.callback<A, E | E2>((resume) => {
-          const watching = new Watching({ anchor: around.alarms.now(), ...options })
+          const watcher = new Watcher({ anchor: around.alarms.now(), ...options })
           const fiber = Effect.runForkWith(context)(self)
           let over: Exit.Exit<never, E2> | undefined
           fiber.addObserver((exit) => {
-            watching.stop()
+            watcher.stop()
             resume(over ?? exit)
           })
           if (fiber.pollUnsafe() !== undefined) return undefined
-          watching.start(around, (exit) => {
+          watcher.begins(around, (exit) => {
             over = Exit.isFailure(exit) ? Exit.failCause(exit.cause) : Exit.fail(onOver(exit.value))
             fiber.interruptUnsafe()
           })
           return Effect.suspend(() => {
-            watching.stop()
+            watcher.stop()
             return Fiber.interrupt(fiber)
           })
         })

@@ -95,7 +95,7 @@ export interface Watchdog {
  */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Watchdog, never, Scope.Scope> {
   const detectors = new Detectors(options, yield* Clock.Clock)
-  yield* detectors.listen
+  yield* Effect.addFinalizer(() => Effect.sync(() => detectors.stop()))
   return {
     received: () => detectors.received(),
     listening: (isListening) => detectors.listening(isListening),

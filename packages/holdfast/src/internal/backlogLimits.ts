@@ -43,6 +43,26 @@ export const limitsOf = (
   }
 }
 
+/** Those of a policy and no others: the same for all that have it. */
+export const usualLimits = (backlog: Backlog): Limits => {
+  if (latest?.from === backlog) return latest.limits
+  latest = usual.get(backlog)
+  if (latest === undefined) {
+    latest = { from: backlog, limits: { ...backlog, expiresAfterMillis: Infinity, isSkipping: false } }
+    usual.set(backlog, latest)
+  }
+  return latest.limits
+}
+
+interface Usual {
+  readonly from: Backlog
+  readonly limits: Limits
+}
+
+const usual = new WeakMap<Backlog, Usual>()
+/** Asked for with every message, and nearly all sessions of a process have one policy. */
+let latest: Usual | undefined
+
 /** The room that messages take up. */
 export const sizeOf = (messages: ReadonlyArray<Uint8Array>): number => {
   let bytes = 0

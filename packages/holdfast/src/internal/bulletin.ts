@@ -1,7 +1,7 @@
 /**
  * What is published about a session or a connection: its state, and what happened. Published, never read to decide.
  */
-import { Clock, Effect, PubSub, Stream } from "effect"
+import { Clock, type Context, Effect, PubSub, Stream } from "effect"
 import type { Happening, State } from "../Session.ts"
 
 /** How many events a slow subscriber may be behind before it loses the oldest. */
@@ -20,14 +20,17 @@ export interface Dropped {
 /** A fact and when it was, in wall time (milliseconds). */
 export type Dated<H> = (H | Dropped) & { readonly at: number }
 
+/** Told of every event, with what is around it. A plain call: it must not wait and must not throw. */
+export type Listener<H> = (event: Dated<H>, context: Context.Context<never>) => void
+
 /** Ends with a state and an event whose tag is `Closed`. */
 export interface Bulletin<S extends Tagged = State, H extends Tagged = Happening> {
   /** Publishes a state. */
   readonly state: (state: S) => void
   /** Publishes an event. */
   readonly event: (happening: H) => void
-  /** Calls with every event, at once. There is one listener; it must not wait and must not throw. */
-  readonly listen: (listener: (event: Dated<H>) => void) => void
+  /** Calls with every event, at once. There is one listener. */
+  readonly listen: (listener: Listener<H>, context: Context.Context<never>) => void
   readonly current: () => S
   readonly changes: Stream.Stream<S>
   readonly events: Stream.Stream<Dated<H>>
@@ -44,7 +47,8 @@ class Board<S extends Tagged, H extends Tagged> implements Bulletin<S, H> {
   private present: S
   private states: PubSub.PubSub<S> | undefined
   private happened: PubSub.PubSub<Numbered<Dated<H>>> | undefined
-  private listener: ((event: Dated<H>) => void) | undefined
+  private listener: Listener<H> | undefined
+  private context: Context.Context<never> | undefined
   private number = 0
 
   constructor(clock: Clock.Clock, initial: S) {
@@ -61,11 +65,12 @@ class Board<S extends Tagged, H extends Tagged> implements Bulletin<S, H> {
     const event: Dated<H> = { ...happening, at: this.clock.currentTimeMillisUnsafe() }
     const number = this.number++
     if (this.happened !== undefined) Effect.runSync(PubSub.publish(this.happened, { number, event }))
-    this.listener?.(event)
+    this.listener?.(event, this.context!)
   }
 
-  listen(listener: (event: Dated<H>) => void): void {
+  listen(listener: Listener<H>, context: Context.Context<never>): void {
     this.listener = listener
+    this.context = context
   }
 
   current(): S {

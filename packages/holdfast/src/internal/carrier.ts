@@ -14,13 +14,14 @@ export interface User {
   readonly received: (batch: NonEmptyReadonlyArray<Uint8Array>) => boolean
   /** What was written last has been taken. */
   readonly written: () => void
-  readonly failed: (exit: Exit.Exit<never, ConnectionError>) => void
+  /** It has failed. */
+  readonly decide: (exit: Exit.Exit<never, ConnectionError>) => void
 }
 
-export class Carrier {
+export class Carrier implements Link.Subscriber<ConnectionError> {
   private readonly link: Link.Opened
   private readonly user: User
-  private readonly fork: <A>(effect: Effect.Effect<A, ConnectionError>) => Fiber.Fiber<A, ConnectionError>
+  private readonly context: Context.Context<never>
   private subscription: Link.Subscription | undefined
   private reading: Fiber.Fiber<never, ConnectionError> | undefined
   private writing: Fiber.Fiber<void, ConnectionError> | undefined
@@ -30,23 +31,28 @@ export class Carrier {
   constructor(link: Link.Opened, context: Context.Context<never>, user: User) {
     this.link = link
     this.user = user
-    this.fork = Effect.runForkWith(context)
+    this.context = context
   }
 
   /** Reads from now on. */
   start(): void {
     const { subscribe } = this.link
     if (subscribe !== undefined) {
-      this.subscription = subscribe({
-        received: (batch) => this.user.received(batch),
-        ended: (error) => this.user.failed(Exit.fail(error))
-      })
+      this.subscription = subscribe(this)
       return this.subscription.readOn()
     }
     this.reading = this.fork(this.read)
     this.reading.addObserver((exit) => {
-      if (Exit.isFailure(exit)) this.user.failed(exit)
+      if (Exit.isFailure(exit)) this.user.decide(exit)
     })
+  }
+
+  received(batch: NonEmptyReadonlyArray<Uint8Array>): boolean {
+    return this.user.received(batch)
+  }
+
+  ended(error: ConnectionError): void {
+    this.user.decide(Exit.fail(error))
   }
 
   /** Whoever had the last batch is done with it. */
@@ -92,6 +98,10 @@ export class Carrier {
     return this.writing === undefined ? Effect.void : Fiber.interrupt(this.writing)
   }
 
+  private fork<A>(effect: Effect.Effect<A, ConnectionError>): Fiber.Fiber<A, ConnectionError> {
+    return Effect.runForkWith(this.context)(effect)
+  }
+
   private get read(): Effect.Effect<never, ConnectionError> {
     const pause = Effect.callback<void>((resume) => {
       if (!this.isPaused) return resume(Effect.void)
@@ -107,7 +117,7 @@ export class Carrier {
   }
 
   private isTaken(exit: Exit.Exit<void, ConnectionError>): boolean {
-    if (Exit.isFailure(exit)) this.user.failed(Exit.failCause(exit.cause))
+    if (Exit.isFailure(exit)) this.user.decide(Exit.failCause(exit.cause))
     return Exit.isSuccess(exit)
   }
 }

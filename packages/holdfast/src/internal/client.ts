@@ -15,7 +15,7 @@ import * as Supervisor from "../Supervisor.ts"
 import * as Authentication from "./authentication.ts"
 import * as Bulletin from "./bulletin.ts"
 import * as Codec from "./codec.ts"
-import { Conversation } from "./conversation.ts"
+import { Conversation, type Options } from "./conversation.ts"
 import * as Handle from "./handle.ts"
 import * as Incarnation from "./incarnation.ts"
 import * as Limits from "./limits.ts"
@@ -50,14 +50,14 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     const bulletin = yield* Bulletin.make({ _tag: "Connecting", attempt: 1 })
     const authentication = yield* Authentication.make
     const wake = yield* Latch.make(false)
-    const conversation = new Conversation({
+    const of: Options = {
       clock: yield* Clock.Clock,
       policy,
-      bulletin,
       limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
       side: "client"
-    })
-    yield* Observability.observe(bulletin, definition.id, "client")
+    }
+    const conversation = new Conversation(of, bulletin, undefined)
+    bulletin.listen(Observability.ofSessions(definition.id, "client"), yield* Effect.context())
 
     let ticket: Ticket | undefined
     let epoch = 0
@@ -237,7 +237,7 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
     const use = ({ opened, wire }: Opening) => {
       isAfterGap = false
       isUp = true
-      const life = Incarnation.run({
+      const ofLife: Incarnation.Options = {
         conversation,
         wire,
         incarnation: ++incarnation,
@@ -245,7 +245,8 @@ export const make = <ToServer, ToClient, R>(definition: Codec.Definition<ToServe
         epoch,
         detectors: options.detectors ?? [],
         frame: options.limits?.frame ?? "Infinity"
-      })
+      }
+      const life = Effect.flatMap(Effect.scope, (scope) => Incarnation.run(ofLife, scope))
       return Effect.ensuring(
         life,
         Effect.sync(() => void (isUp = false))

@@ -21,7 +21,7 @@ import type { State } from "../Session.ts"
 import type { Bulletin } from "./bulletin.ts"
 import { type Carrier, Flow } from "./flow.ts"
 import { Flows } from "./flows.ts"
-import { type Budget, type Limits, limitsOf } from "./backlogLimits.ts"
+import { type Budget, type Limits, usualLimits } from "./backlogLimits.ts"
 import type { LossPoint } from "./outbox.ts"
 
 /** A `Close` frame. */
@@ -42,17 +42,17 @@ export interface Attachment {
   readonly policyReplaced: () => void
 }
 
+/** What all conversations of a server have in common. */
 export interface Options {
   readonly clock: Clock.Clock
   readonly policy: Policy
   readonly limits: Peer.Limits
   readonly side: Openings.Side
-  readonly bulletin: Bulletin
   /** A budget that several conversations share. */
   readonly budget?: Budget | undefined
-  /** Called once, when the session is over. */
-  readonly onFinish?: ((exit: Exit.Exit<void, ConnectionError>) => void) | undefined
 }
+
+type OnFinish = (exit: Exit.Exit<void, ConnectionError>) => void
 
 export class Conversation implements Carrier {
   peer: Peer.Peer
@@ -74,18 +74,21 @@ export class Conversation implements Carrier {
   isEstablished = false
 
   private readonly options: Options
+  private readonly onFinish: OnFinish | undefined
   /** The session moves elsewhere: nothing more is sent on its channels. */
   private moving: ConnectionError | undefined
   /** Of the session's own messages, and of channels that nobody has accepted yet. */
-  private readonly usualLimits = limitsOf(() => this.policy.backlog, {}, Infinity)
+  private readonly usualLimits = () => usualLimits(this.policy.backlog)
   private keptBytes = 0
   private heldBytes = 0
 
-  constructor(options: Options) {
+  /** `onFinish`: called once, when the session is over. */
+  constructor(options: Options, bulletin: Bulletin, onFinish: OnFinish | undefined) {
     this.options = options
     this.clock = options.clock
     this.policy = options.policy
-    this.bulletin = options.bulletin
+    this.bulletin = bulletin
+    this.onFinish = onFinish
     this.peer = new Peer.Peer(options.limits, options.side)
     this.flows = new Flows(new Flow(this, this.peer.main, this.usualLimits))
   }
@@ -347,7 +350,7 @@ export class Conversation implements Carrier {
     this.bulletin.event({ _tag: "Closed", exit })
     this.main.finish(exit)
     for (const flow of this.flows.others) this.endFlow(flow, Exit.fail(failure))
-    this.options.onFinish?.(exit)
+    this.onFinish?.(exit)
   }
 
   /** What operations fail with after the end. */

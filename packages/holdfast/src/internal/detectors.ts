@@ -2,7 +2,7 @@
  * The detectors of one incarnation. They hold no fiber of their own: each is a watch that an alarm drives, and all that
  * they are told comes by plain calls.
  */
-import { type Clock, Duration, Effect, Exit, type Scope } from "effect"
+import { type Clock, Duration, Effect, Exit, Option } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import { monotonicMillis } from "../Patience.ts"
 import type * as Patience from "../Patience.ts"
@@ -13,8 +13,8 @@ import { type Surroundings, surroundings, Watching } from "./watching.ts"
 
 type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
 
-export class Detectors implements Watchdog {
-  private readonly options: Options
+export class Detectors implements Watchdog, Suspension.Listener {
+  readonly options: Options
   private readonly clock: Clock.Clock
   private readonly startedAt: number
   private receivedAt: number
@@ -29,9 +29,11 @@ export class Detectors implements Watchdog {
   private isAlive = false
   private unanswered: number | undefined
   private isListening = true
-  private readonly silence: Watching
-  private readonly stall: Watching
-  private readonly heartbeat: Watching
+  private readonly silence: Silence
+  private readonly heartbeat: Heartbeat
+  /** Made when something is outstanding for the first time. */
+  private stall: Stall | undefined
+  private around: Surroundings | undefined
   private meter: Meter.Meter | undefined
   private pass: ((verdict: Verdict) => void) | undefined
 
@@ -40,46 +42,16 @@ export class Detectors implements Watchdog {
     this.clock = clock
     this.startedAt = this.now()
     this.receivedAt = this.startedAt
-    const { roundTripTime } = options
-    const { heartbeat, silence, stall } = options.policy()
-    this.silence = new Watching({
-      patience: silence,
-      anchor: this.startedAt,
-      roundTripTime,
-      ask: (evidence) => {
-        options.onAsk?.("silence", evidence)
-        options.probe()
-      }
-    })
-    this.stall = new Watching({
-      patience: stall,
-      anchor: undefined,
-      roundTripTime,
-      look: () => {
-        if (this.meter?.isUsed() === true) this.look(this.meter)
-      },
-      ask: (evidence) => this.askStalled(evidence),
-      limitMillis: () => this.stalledLimitMillis,
-      onDone: (evidence, lastDelay) => this.judgeStalled(evidence, lastDelay)
-    })
-    this.heartbeat = new Watching({
-      patience: heartbeat,
-      isRepeating: true,
-      anchor: this.startedAt,
-      roundTripTime,
-      ask: (evidence) => {
-        options.onAsk?.("heartbeat", evidence)
-        options.beat()
-      },
-      onDone: () => "rest"
-    })
+    const { heartbeat, silence } = options.policy()
+    this.silence = new Silence(this, silence, this.startedAt)
+    this.heartbeat = new Heartbeat(this, heartbeat, this.startedAt)
     // What the kernel knows may have to be found out first; by the first delay it is known.
     if (options.progress !== undefined) this.metered()
   }
 
-  /** Until the scope closes it asks at once whenever the machine slept or its clock was set. */
-  get listen(): Effect.Effect<void, never, Scope.Scope> {
-    return Suspension.listen(() => this.silence.question())
+  /** The machine slept, or its clock was set. */
+  jumped(): void {
+    this.silence.question()
   }
 
   get run(): Effect.Effect<never, ConnectionError.ConnectionError> {
@@ -102,28 +74,20 @@ export class Detectors implements Watchdog {
   /** Watches until there is a verdict. */
   start(surroundings: Surroundings, pass: (verdict: Verdict) => void): void {
     this.pass = pass
-    this.silence.start(surroundings, (exit) =>
-      this.over(exit, (evidence) => new ConnectionError.PeerSilent({ ...evidence }))
-    )
-    this.stall.start(surroundings, (exit) =>
-      this.over(exit, ({ asked, missingFor }) => {
-        const { isAlive, outstandingBytes, unanswered } = this
-        const evidence = { asked, missingFor, outstandingBytes }
-        if (isAlive) return new ConnectionError.Stalled(evidence)
-        return new ConnectionError.WriteStuck({ ...evidence, unanswered })
-      })
-    )
-    this.heartbeat.start(surroundings, (exit) => {
-      if (Exit.isFailure(exit)) this.decide(Exit.failCause(exit.cause))
-    })
+    this.around = surroundings
+    this.silence.start(surroundings)
+    this.stall?.start(surroundings)
+    this.heartbeat.start(surroundings)
+    Suspension.join(this.clock, surroundings.context, this)
     this.exceed()
   }
 
   stop(): void {
     this.pass = undefined
     this.silence.stop()
-    this.stall.stop()
+    this.stall?.stop()
     this.heartbeat.stop()
+    Suspension.leave(this.clock, this)
   }
 
   received(): void {
@@ -173,8 +137,23 @@ export class Detectors implements Watchdog {
   replacePolicy(): void {
     const { heartbeat, silence, stall } = this.options.policy()
     this.silence.replace(silence)
-    this.stall.replace(stall)
+    this.stall?.replace(stall)
     this.heartbeat.replace(heartbeat)
+  }
+
+  // ---- what its watches tell
+
+  silent(exit: Exit.Exit<Patience.Evidence>): void {
+    this.over(exit, (evidence) => new ConnectionError.PeerSilent({ ...evidence }))
+  }
+
+  stuck(exit: Exit.Exit<Patience.Evidence>): void {
+    this.over(exit, ({ asked, missingFor }) => {
+      const { isAlive, outstandingBytes, unanswered } = this
+      const evidence = { asked, missingFor, outstandingBytes }
+      if (isAlive) return new ConnectionError.Stalled(evidence)
+      return new ConnectionError.WriteStuck({ ...evidence, unanswered })
+    })
   }
 
   private over(
@@ -185,11 +164,38 @@ export class Detectors implements Watchdog {
     else this.fail(reason(exit.value))
   }
 
+  lookAtMeter(): void {
+    if (this.meter?.isUsed() === true) this.look(this.meter)
+  }
+
+  askStalled(evidence: Patience.Evidence): void {
+    const { options } = this
+    if (!this.isStalled) {
+      this.isStalled = true
+      options.onStalled(this.clock.currentTimeMillisUnsafe() - Duration.toMillis(evidence.missingFor))
+    }
+    this.signsBeforeDelay = this.signsOfLife
+    options.onAsk?.("stall", evidence)
+    options.probe()
+  }
+
+  judgeStalled({ missingFor }: Patience.Evidence, { millis, startedAt }: Patience.LastDelay): "over" | "again" {
+    const { isListening, signsBeforeDelay, signsOfLife, unanswered } = this
+    if (unanswered !== undefined && unanswered >= unansweredMin) return "over"
+    // The kernel knows better than our reader: a peer without a ping may have nothing to say.
+    const hasLived = unanswered !== undefined || signsOfLife > signsBeforeDelay || !isListening
+    const isLimitReached = Duration.toMillis(missingFor) >= this.stalledLimitMillis
+    const isCutShort = this.now() - startedAt < millis // by the limit, so its silence proves nothing
+    if (hasLived && !isLimitReached) return "again"
+    this.isAlive = isLimitReached && (hasLived || isCutShort)
+    return "over"
+  }
+
   private fail(reason: ConnectionError.Reason): void {
     this.decide(Exit.fail(ConnectionError.make(reason, { upFor: Duration.millis(this.now() - this.startedAt) })))
   }
 
-  private decide(verdict: Verdict): void {
+  decide(verdict: Verdict): void {
     const { pass } = this
     this.stop()
     pass?.(verdict)
@@ -209,42 +215,27 @@ export class Detectors implements Watchdog {
     this.progressBytes = total
     this.outstandingBytes = outstanding
     if (outstanding === 0) {
-      if (before > 0) this.stall.rest()
+      if (before > 0) this.stall?.rest()
       this.unstall()
     } else if (hasMoved || before === 0) {
       this.signsBeforeDelay = this.signsOfLife
-      this.stall.arrived(at)
+      this.stalling.arrived(at)
       this.unstall()
     }
+  }
+
+  private get stalling(): Stall {
+    if (this.stall === undefined) {
+      this.stall = new Stall(this, this.options.policy().stall, undefined)
+      if (this.pass !== undefined) this.stall.start(this.around!)
+    }
+    return this.stall
   }
 
   private unstall(): void {
     if (!this.isStalled) return
     this.isStalled = false
     this.options.onStalled(undefined)
-  }
-
-  private askStalled(evidence: Patience.Evidence): void {
-    const { options } = this
-    if (!this.isStalled) {
-      this.isStalled = true
-      options.onStalled(this.clock.currentTimeMillisUnsafe() - Duration.toMillis(evidence.missingFor))
-    }
-    this.signsBeforeDelay = this.signsOfLife
-    options.onAsk?.("stall", evidence)
-    options.probe()
-  }
-
-  private judgeStalled({ missingFor }: Patience.Evidence, { millis, startedAt }: Patience.LastDelay): "over" | "again" {
-    const { isListening, signsBeforeDelay, signsOfLife, unanswered } = this
-    if (unanswered !== undefined && unanswered >= unansweredMin) return "over"
-    // The kernel knows better than our reader: a peer without a ping may have nothing to say.
-    const hasLived = unanswered !== undefined || signsOfLife > signsBeforeDelay || !isListening
-    const isLimitReached = Duration.toMillis(missingFor) >= this.stalledLimitMillis
-    const isCutShort = this.now() - startedAt < millis // by the limit, so its silence proves nothing
-    if (hasLived && !isLimitReached) return "again"
-    this.isAlive = isLimitReached && (hasLived || isCutShort)
-    return "over"
   }
 
   private look(meter: Meter.Meter): void {
@@ -259,7 +250,7 @@ export class Detectors implements Watchdog {
     return this.meter
   }
 
-  private get stalledLimitMillis(): number {
+  get stalledLimitMillis(): number {
     return Duration.toMillis(this.options.policy().stalledLimit)
   }
 
@@ -275,10 +266,78 @@ export class Detectors implements Watchdog {
       outstandingBytes: () => this.outstandingBytes,
       backlogMessages: () => this.backlogMessages,
       backlogBytes: () => this.backlogBytes,
-      probe: this.options.probe
+      probe: () => this.options.probe()
     }
   }
 }
 
 /** One repetition may be lost on a healthy way, and its successor is on the way already. */
 const unansweredMin = 2
+
+/** What one of the clocks watches. */
+abstract class Watched extends Watching {
+  protected readonly detectors: Detectors
+
+  constructor(detectors: Detectors, patience: Patience.Patience, anchor: number | undefined) {
+    super(patience, anchor)
+    this.detectors = detectors
+  }
+
+  protected override get roundTripTime(): Option.Option<Duration.Duration> {
+    return this.detectors.options.roundTripTime?.() ?? Option.none()
+  }
+}
+
+class Silence extends Watched {
+  protected override asks(evidence: Patience.Evidence): void {
+    const { options } = this.detectors
+    options.onAsk?.("silence", evidence)
+    options.probe()
+  }
+
+  protected override ended(exit: Exit.Exit<Patience.Evidence>): void {
+    this.detectors.silent(exit)
+  }
+}
+
+class Stall extends Watched {
+  protected override looks(): void {
+    this.detectors.lookAtMeter()
+  }
+
+  protected override asks(evidence: Patience.Evidence): void {
+    this.detectors.askStalled(evidence)
+  }
+
+  protected override get limitMillis(): number {
+    return this.detectors.stalledLimitMillis
+  }
+
+  protected override done(evidence: Patience.Evidence, lastDelay: Patience.LastDelay): "over" | "again" {
+    return this.detectors.judgeStalled(evidence, lastDelay)
+  }
+
+  protected override ended(exit: Exit.Exit<Patience.Evidence>): void {
+    this.detectors.stuck(exit)
+  }
+}
+
+class Heartbeat extends Watched {
+  protected override get isRepeating(): boolean {
+    return true
+  }
+
+  protected override asks(evidence: Patience.Evidence): void {
+    const { options } = this.detectors
+    options.onAsk?.("heartbeat", evidence)
+    options.beat()
+  }
+
+  protected override done(): "rest" {
+    return "rest"
+  }
+
+  protected override ended(exit: Exit.Exit<Patience.Evidence>): void {
+    if (Exit.isFailure(exit)) this.detectors.decide(Exit.failCause(exit.cause))
+  }
+}

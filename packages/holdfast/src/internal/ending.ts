@@ -4,6 +4,7 @@
 import type { Decoder, Frame } from "@holdfast/protocol"
 import { Duration, Effect, Exit, Option } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
+import type * as Patience from "../Patience.ts"
 import type { Conversation, LastWord } from "./conversation.ts"
 import type { Wire } from "./wire.ts"
 
@@ -41,15 +42,11 @@ const lastFrame = ({ message, reason }: ConnectionError.ConnectionError): Frame.
 }
 
 /** Whoever takes so long for one frame holds a place that others want. It is slow, not wrong: the session goes on. */
-export const tooSlow = (missingFor: Duration.Duration) =>
-  Exit.fail(
-    ConnectionError.make(
-      new ConnectionError.LinkFailed({
-        cause: new Error(`a frame is incomplete after ${Duration.format(missingFor)}`),
-        during: "read"
-      })
-    )
-  )
+export const tooSlow = (exit: Exit.Exit<Patience.Evidence>): Exit.Exit<never, ConnectionError.ConnectionError> => {
+  if (Exit.isFailure(exit)) return Exit.failCause(exit.cause)
+  const cause = new Error(`a frame is incomplete after ${Duration.format(exit.value.missingFor)}`)
+  return Exit.fail(ConnectionError.make(new ConnectionError.LinkFailed({ cause, during: "read" })))
+}
 
 export const goneAway = (conversation: Conversation) => {
   const retryAfter = Option.map(Option.fromUndefinedOr(conversation.goingAway), ({ retryAfterMillis }) =>

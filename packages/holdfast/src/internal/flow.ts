@@ -29,6 +29,8 @@ export interface Carrier {
   looking(flow: Flow, isLooking: boolean): void
 }
 
+type Pulling = Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError>
+
 export class Flow implements Owner {
   channel: Channel.Channel
   /** How much of ours may be kept. */
@@ -71,8 +73,8 @@ export class Flow implements Owner {
    * The next messages, `undefined` when the other direction has ended. Those handed out before count as taken. Of those
    * that may be lent the bytes are valid until then.
    */
-  pull(mayBeLent: boolean): Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError> {
-    return Effect.suspend(() => {
+  pull(mayBeLent: boolean): Pulling {
+    const pull: Pulling = Effect.suspend(() => {
       const { receive } = this.channel
       if (this.isReset) return Effect.fail(this.failure())
       const batch = receive.hand(mayBeLent)
@@ -80,13 +82,13 @@ export class Flow implements Owner {
       if (batch !== undefined) return Effect.succeed(batch)
       if (receive.ended) return Effect.undefined
       if (this.exit !== undefined) return Effect.fail(this.failure())
-      return Effect.callback<void>((resume) => {
-        this.arrival = () => resume(Effect.void)
-        return Effect.sync(() => {
-          this.arrival = undefined
-        })
-      }).pipe(Effect.andThen(this.pull(mayBeLent)))
+      return waiting
     })
+    // Whoever is interrupted meanwhile is not there any more, and `resume` does nothing.
+    const waiting: Pulling = Effect.callback((resume) => {
+      this.arrival = () => resume(pull)
+    })
+    return pull
   }
 
   /** The consumer is done with one message. */

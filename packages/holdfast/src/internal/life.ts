@@ -6,13 +6,17 @@ import type { Peer } from "@holdfast/protocol"
 import { Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as ConnectionError from "../ConnectionError.ts"
+import type * as Patience from "../Patience.ts"
+import type { Policy } from "../Policy.ts"
+import type * as Watchdog from "../Watchdog.ts"
 import { acknowledgeMillis, Acknowledging } from "./acknowledging.ts"
-import { Carrier } from "./carrier.ts"
+import { Carrier, type User } from "./carrier.ts"
 import type { Attachment, Conversation, LastWord } from "./conversation.ts"
 import { Detectors } from "./detectors.ts"
 import { deaf, endedByPeer, goneAway, tooSlow } from "./ending.ts"
 import { FrameWatch } from "./frameWatch.ts"
 import type { Options } from "./incarnation.ts"
+import type { Later } from "./later.ts"
 import { Pace } from "./pace.ts"
 import { Picture } from "./picture.ts"
 import type { Surroundings } from "./watching.ts"
@@ -29,20 +33,19 @@ const lentTurnsMax = 8
 
 type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
 
-const interrupted: Verdict = Exit.interrupt()
-
 /** What is written in one turn of the event loop is one write: whoever has something waits for its `due` turn. */
 type Writer = "idle" | "due" | "writing"
 
-export class Life implements Attachment {
+export class Life implements Attachment, User, Watchdog.Options {
   readonly carrier: Carrier
   readonly watchdog: Detectors
+  readonly detectors: ReadonlyArray<Watchdog.Detector>
   lastWord: LastWord | undefined
   private readonly options: Options
   private readonly conversation: Conversation
   private readonly peer: Peer.Peer
   private readonly around: Surroundings
-  private readonly later: (task: () => void) => void
+  private readonly later: Later
   private readonly frames: FrameWatch
   private readonly acknowledging: Acknowledging
   private readonly pace: Pace
@@ -67,11 +70,12 @@ export class Life implements Attachment {
   private readonly turn = () => this.guarded(() => this.writeDue())
   private readonly lentTurn = () => this.guarded(() => this.waitForLent())
 
-  constructor(options: Options, around: Surroundings, later: (task: () => void) => void) {
+  constructor(options: Options, around: Surroundings, later: Later) {
     const { conversation, wire } = options
-    const { bulletin, peer } = conversation
+    const { peer } = conversation
     const now = conversation.now()
     this.options = options
+    this.detectors = options.detectors
     this.conversation = conversation
     this.peer = peer
     this.around = around
@@ -79,35 +83,11 @@ export class Life implements Attachment {
     this.pingedAt = now
     this.tunedAt = now
     this.up = new Picture(options)
-    this.frames = new FrameWatch(wire.decoder, options.frame)
+    this.frames = new FrameWatch(wire.decoder, options.frame, (exit) => this.decide(tooSlow(exit)))
     this.acknowledging = new Acknowledging(around.alarms, peer, () => this.news())
     this.pace = new Pace(peer.movedBytes, now, acknowledgeMillis)
-    this.watchdog = new Detectors(
-      {
-        policy: () => conversation.policy,
-        probe: () => {
-          this.pingedAt = conversation.now()
-          peer.ping(++this.pings)
-          this.begin(true)
-        },
-        beat: () => {
-          peer.heartbeat()
-          this.begin(true)
-        },
-        onStalled: (at) => this.up.stalled(at),
-        onAsk: (detector, evidence) => {
-          if (detector !== "heartbeat") bulletin.event({ _tag: "Asked", detector, evidence })
-        },
-        roundTripTime: () => conversation.roundTripTime,
-        detectors: options.detectors
-      },
-      conversation.clock
-    )
-    this.carrier = new Carrier(wire.link, around.context, {
-      received: (batch) => this.received(batch),
-      written: () => this.guarded(() => this.written()),
-      failed: (exit) => this.decide(exit)
-    })
+    this.watchdog = new Detectors(this, conversation.clock)
+    this.carrier = new Carrier(wire.link, around.context, this)
   }
 
   // ---- its life
@@ -123,23 +103,12 @@ export class Life implements Attachment {
     conversation.bulletin.event({ _tag: "Opened", incarnation: options.incarnation, opened: options.opened })
   }
 
-  /** Everything at once, until one of them decides. What it has started has ended before it goes on. */
+  /** Everything at once, until one of them decides. Whoever gets its verdict stops what it has started. */
   get race(): Effect.Effect<never, ConnectionError.ConnectionError> {
-    const racing = Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
+    return Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
       this.passed = resume
       this.guarded(() => this.start())
-    })
-    return Effect.ensuring(
-      racing,
-      Effect.suspend(() => this.stop())
-    )
-  }
-
-  /** The link is not used any more. */
-  get leave(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.conversation.detach(this)
-      return this.carrier.stopWriting
+      return this.stop
     })
   }
 
@@ -155,23 +124,22 @@ export class Life implements Attachment {
     this.carrier.start()
     for (const detector of this.watchdog.others) this.run(detector)
     if (this.verdict !== undefined) return
-    const decide = (verdict: Verdict) => this.decide(verdict)
-    this.watchdog.start(this.around, decide)
-    this.frames.start(this.around, (exit) =>
-      decide(Exit.isFailure(exit) ? Exit.failCause(exit.cause) : tooSlow(exit.value))
-    )
+    this.watchdog.start(this.around, (verdict) => this.decide(verdict))
+    this.frames.start(this.around)
     if (this.conversation.goingAway !== undefined) this.watchForDrained()
     this.begin(false)
   }
 
-  private stop(): Effect.Effect<void> {
-    this.passed = undefined
-    this.verdict ??= interrupted
-    this.watchdog.stop()
-    this.frames.stop()
-    this.drained?.()
-    this.acknowledging.stop()
-    return Effect.andThen(this.carrier.stopReading, Fiber.interruptAll([...this.running]))
+  get stop(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.passed = undefined
+      this.verdict ??= Exit.interrupt()
+      this.watchdog.stop()
+      this.frames.stop()
+      this.drained?.()
+      this.acknowledging.stop()
+      return Effect.andThen(this.carrier.stopReading, Fiber.interruptAll([...this.running]))
+    })
   }
 
   private run(effect: Effect.Effect<unknown, ConnectionError.ConnectionError>): void {
@@ -183,7 +151,7 @@ export class Life implements Attachment {
     })
   }
 
-  private decide(verdict: Verdict): void {
+  decide(verdict: Verdict): void {
     if (this.verdict !== undefined) return
     this.verdict = verdict
     this.passed?.(verdict)
@@ -245,9 +213,38 @@ export class Life implements Attachment {
     this.watchdog.replacePolicy()
   }
 
+  // ---- what its watchdog asks
+
+  policy(): Policy {
+    return this.conversation.policy
+  }
+
+  probe(): void {
+    this.pingedAt = this.conversation.now()
+    this.peer.ping(++this.pings)
+    this.begin(true)
+  }
+
+  beat(): void {
+    this.peer.heartbeat()
+    this.begin(true)
+  }
+
+  onStalled(at: number | undefined): void {
+    this.up.stalled(at)
+  }
+
+  onAsk(detector: Watchdog.Asking, evidence: Patience.Evidence): void {
+    if (detector !== "heartbeat") this.conversation.bulletin.event({ _tag: "Asked", detector, evidence })
+  }
+
+  roundTripTime(): Option.Option<Duration.Duration> {
+    return this.conversation.roundTripTime
+  }
+
   // ---- reading
 
-  private received(batch: ReadonlyArray<Uint8Array>): boolean {
+  received(batch: ReadonlyArray<Uint8Array>): boolean {
     if (this.verdict !== undefined) return false
     try {
       this.take(batch)
@@ -268,7 +265,7 @@ export class Life implements Attachment {
     this.frames.look(() => this.conversation.now())
     if (!this.hasInput) {
       this.hasInput = true
-      if (onInput !== undefined) this.run(onInput)
+      onInput?.(this.around.context)
     }
     this.isDigesting = true
     this.digest()
@@ -383,8 +380,10 @@ export class Life implements Attachment {
     } while (this.mayWriteOn())
   }
 
-  private written(): void {
-    if (this.mayWriteOn()) this.write()
+  written(): void {
+    this.guarded(() => {
+      if (this.mayWriteOn()) this.write()
+    })
   }
 
   /** A write is done: in the same turn comes only what is large. */

@@ -3,8 +3,8 @@
  */
 import { Context, Duration, Effect, LogLevel, Metric, References } from "effect"
 import type * as Connection from "../Connection.ts"
-import type { SessionEvent } from "../Session.ts"
-import type { Bulletin, Dated } from "./bulletin.ts"
+import type { Happening, SessionEvent } from "../Session.ts"
+import type { Dated, Listener } from "./bulletin.ts"
 
 const incarnations = counter("holdfast_incarnations_total", "Links that were opened")
 const ended = counter("holdfast_links_ended_total", "Links that ended, by reason")
@@ -20,37 +20,33 @@ interface Account {
 }
 
 /**
- * Follows the events to the end. They are counted at once; lines are written a turn later, so that a logger may use what it
- * is told of, and only where somebody wants them: most sessions are never looked at.
+ * Whoever is told of the events, for all that are told of alike. They are counted at once; lines are written a turn later,
+ * so that a logger may use what it is told of, and only where somebody wants them: most sessions are never looked at.
  */
-const follow = <H extends { readonly _tag: string }>(
-  bulletin: Pick<Bulletin<never, H>, "listen">,
-  accountOf: (event: Dated<H>) => Account,
-  attributes: { readonly [name: string]: string },
-  annotations: { readonly [name: string]: string }
-): Effect.Effect<void> =>
-  Effect.contextWith((context: Context.Context<never>) => {
-    const run = Effect.runForkWith(context)
-    const levelMin = Context.get(context, References.MinimumLogLevel)
-    bulletin.listen((event) => {
-      const account = accountOf(event)
-      account.counter?.({ ...attributes, ...account.attributes }).updateUnsafe(1, context)
-      const { level = "Debug", line } = account
-      if (line === undefined || LogLevel.isGreaterThan(levelMin, level)) return
-      const log = Effect.suspend(() => Effect.logWithLevel(level)(line()))
-      run(Effect.andThen(Effect.yieldNow, Effect.annotateLogs(log, annotations)))
-    })
-    return Effect.void
-  })
+const follower =
+  <H extends { readonly _tag: string }>(
+    accountOf: (event: Dated<H>) => Account,
+    attributes: { readonly [name: string]: string },
+    annotations: { readonly [name: string]: string }
+  ): Listener<H> =>
+  (event, context) => {
+    const account = accountOf(event)
+    account.counter?.({ ...attributes, ...account.attributes }).updateUnsafe(1, context)
+    const { level = "Debug", line } = account
+    if (line === undefined || LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), level)) return
+    const log = Effect.suspend(() => Effect.logWithLevel(level)(line()))
+    Effect.runForkWith(context)(Effect.andThen(Effect.yieldNow, Effect.annotateLogs(log, annotations)))
+  }
 
-export const observe = (bulletin: Bulletin, session: string, role: "client" | "server") => {
+/** Whoever is told of the events of sessions of this name. */
+export const ofSessions = (session: string, role: "client" | "server"): Listener<Happening> => {
   const attributes = { session, role }
-  return follow(bulletin, accountOf, attributes, attributes)
+  return follower<Happening>(accountOf, attributes, attributes)
 }
 
-/** The same for a connection. */
-export const observeConnection = (bulletin: Bulletin<Connection.State, Connection.Happening>, connection: string) =>
-  follow(bulletin, accountOfConnection, { session: connection, role: "connection" }, { connection })
+/** The same for connections. */
+export const ofConnections = (connection: string): Listener<Connection.Happening> =>
+  follower<Connection.Happening>(accountOfConnection, { session: connection, role: "connection" }, { connection })
 
 const accountOfConnection = (event: Connection.ConnectionEvent): Account => {
   switch (event._tag) {

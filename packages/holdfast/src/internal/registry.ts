@@ -1,7 +1,7 @@
 /**
  * The sessions of a server: who is in, and whether there is room for one more.
  */
-import { Duration, Effect, type Fiber, Latch, Option, Scope } from "effect"
+import { Duration, Effect, type Fiber, Latch, Option } from "effect"
 import type { ServerLimits } from "../Session.ts"
 import type { Conversation } from "./conversation.ts"
 import { serverDefaults } from "./limits.ts"
@@ -122,19 +122,12 @@ export class Registry {
       )
   }
 
-  /** Counts a link that carries a session, until the scope closes. */
-  readonly carrying: Effect.Effect<void, never, Scope.Scope> = Effect.uninterruptible(
-    Effect.flatMap(Effect.scope, (scope) => {
-      this.linksUp++
-      this.idle.closeUnsafe()
-      return Scope.addFinalizer(scope, this.carriedNoMore)
-    })
-  )
-
-  private readonly carriedNoMore = Effect.sync(() => {
-    this.linksUp--
+  /** One link more or less carries a session. */
+  carries(by: 1 | -1): void {
+    this.linksUp += by
     if (this.linksUp === 0) this.idle.openUnsafe()
-  })
+    else this.idle.closeUnsafe()
+  }
 
   add(member: Member): void {
     this.members.set(member.id, member)

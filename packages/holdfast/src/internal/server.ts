@@ -27,9 +27,10 @@ import * as Admission from "./admission.ts"
 import * as Authentication from "./authentication.ts"
 import * as Bulletin from "./bulletin.ts"
 import * as Codec from "./codec.ts"
-import { Conversation, type LastWord } from "./conversation.ts"
+import * as Conversation from "./conversation.ts"
 import * as Handle from "./handle.ts"
 import * as Incarnation from "./incarnation.ts"
+import { nextTurn } from "./later.ts"
 import * as Limits from "./limits.ts"
 import * as Observability from "./observability.ts"
 import { type Member, Registry } from "./registry.ts"
@@ -65,52 +66,47 @@ export const serve =
         const tell = yield* teller(options.onEvent, background)
         const at = () => clock.currentTimeMillisUnsafe()
 
-        const newConversation = Effect.fnUntraced(function* (onFinish: (exit: Ended) => void) {
-          return new Conversation({
-            clock,
-            policy,
-            bulletin: yield* Bulletin.make({ _tag: "Handshaking", attempt: 1 }),
-            limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
-            side: "server",
-            budget: registry.budget,
-            onFinish
-          })
-        })
-
-        /** The handler's one run, from the first input of a session to its end. */
-        const live = (member: Member, parent: Tracer.AnySpan | undefined) => {
-          const { conversation } = member
-          const session = new Handle.Handle({ conversation, outgoing, incoming, dialNow: Effect.void })
-          return Effect.suspend(() => handler(session)).pipe(
-            Effect.scoped,
-            Effect.withSpan(
-              "holdfast.session",
-              {
-                attributes: { session: member.id, principal: member.principal },
-                ...(parent === undefined ? {} : { parent })
-              },
-              { captureStackTrace: false }
-            ),
-            Effect.matchCauseEffect({
-              onSuccess: () => Effect.ignore(session.close),
-              onFailure: (cause) => handlerFailed(conversation, cause)
-            })
-          )
+        const ofAll: Omit<Conversation.Options, "bulletin" | "onFinish"> = {
+          clock,
+          policy,
+          limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
+          side: "server",
+          budget: registry.budget
         }
+        const observer = Observability.ofSessions(definition.id, "server")
 
-        /** The handler's fiber has what the server has, and `services`: to provide them to it would take memory for each. */
-        const start = (member: Member, services: Context.Context<P>) =>
-          Effect.contextWith((around: Context.Context<never>) => {
-            if (member.handler !== undefined) return Effect.void
-            const run = Effect.runForkWith(
-              Context.merge(context, services) as Context.Context<Exclude<RH, Scope.Scope>>
-            )
-            const parent = Context.getOrUndefined(around, Tracer.ParentSpan)
-            return Effect.map(Observability.observe(member.conversation.bulletin, definition.id, "server"), () => {
-              member.handler = run(Effect.andThen(Effect.yieldNow, live(member, parent))).pipe(Fiber.runIn(background))
-              if (member.conversation.exit !== undefined) indulge(member)
-            })
+        const newConversation = (onFinish: (exit: Ended) => void) =>
+          Effect.map(
+            Bulletin.make({ _tag: "Handshaking", attempt: 1 }),
+            (bulletin) => new Conversation.Conversation(ofAll, bulletin, onFinish)
+          )
+
+        /** The handler's one run, from the first input of a session to its end, in a turn of its own. */
+        const start = (member: Member, services: Context.Context<P>, around: Context.Context<never>) => {
+          if (member.handler !== undefined) return
+          const { conversation, id, principal } = member
+          conversation.bulletin.listen(observer, around)
+          const scope = Scope.makeUnsafe()
+          const own = Context.merge(context, services).pipe(Context.add(Scope.Scope, scope))
+          const parent = Context.getOrUndefined(around, Tracer.ParentSpan)
+          const span = Effect.makeSpanScoped("holdfast.session", {
+            attributes: { session: id, principal },
+            ...(parent === undefined ? {} : { parent })
           })
+          const session = new Handle.Handle({ conversation, outgoing, incoming, dialNow: Effect.void })
+          // It has what it needs from the beginning: to provide it on the way would take memory for as long as it runs.
+          const run = Effect.runForkWith(
+            Context.add(own, Tracer.ParentSpan, Effect.runSyncWith(own)(span)) as Context.Context<Scope.Scope | RH>
+          )
+          member.handler = Effect.suspend(() => handler(session)).pipe(
+            Effect.onExit((exit) => Scope.close(scope, exit)),
+            Effect.flatMap(() => Effect.ignore(session.close)),
+            Effect.catchCause((cause) => handlerFailed(conversation, cause)),
+            (living) => run(Effect.andThen(nextTurn, living)),
+            Fiber.runIn(background)
+          )
+          if (conversation.exit !== undefined) indulge(member)
+        }
 
         /** The session is over: its handler has the patience of `close` to finish. */
         const indulge = ({ conversation, handler }: Member) => {
@@ -159,28 +155,31 @@ export const serve =
           return wire.sayLast({ _tag: "Close", code: "Fenced", epoch: member.epoch, detail: Admission.fencedDetail })
         }
 
-        const converse = (opening: Admission.Opening<P>, address: Option.Option<string>) =>
-          Effect.suspend(() => {
-            const { epoch, member, opened, services, wire } = opening
-            const { conversation, id } = member
-            // From here until the link is attached nothing waits, or two links would carry one session.
-            if (epoch !== member.epoch) return overtaken(opening, address)
-            const incarnation = ++member.incarnation
-            if (opened === "Resumed") tell({ _tag: "SessionResumed", at: at(), session: id, incarnation })
-            member.expiry?.interruptUnsafe()
-            member.expiry = undefined
-            return Incarnation.run({
+        const converse = (opening: Admission.Opening<P>, address: Option.Option<string>, scope: Scope.Scope) => {
+          const { epoch, member, opened, services, wire } = opening
+          const { conversation, id } = member
+          // From here until the link is attached nothing waits, or two links would carry one session.
+          if (epoch !== member.epoch) return overtaken(opening, address)
+          const incarnation = ++member.incarnation
+          if (opened === "Resumed") tell({ _tag: "SessionResumed", at: at(), session: id, incarnation })
+          member.expiry?.interruptUnsafe()
+          member.expiry = undefined
+          const life = Incarnation.run(
+            {
               conversation,
               wire,
               incarnation,
               opened,
               epoch,
-              detectors: options.detectors ?? [],
+              detectors: options.detectors ?? none,
               frame: options.limits?.frame ?? Limits.serverDefaults.frame,
-              onInput: start(member, services),
+              onInput: (around) => start(member, services, around),
               onVerdict: (error) => tell({ _tag: "LinkEnded", at: at(), session: id, incarnation, error })
-            }).pipe(Effect.catch((error) => ended(member, incarnation, error)))
-          })
+            },
+            scope
+          )
+          return Effect.catch(life, (error) => ended(member, incarnation, error))
+        }
 
         const admit = Admission.make<P>({
           definition,
@@ -224,13 +223,28 @@ export const serve =
             Effect.option
           )
 
-        const accept = (link: Link.Link) =>
-          Effect.suspend(() => {
+        /** The scope is not provided while the session goes on: that would take memory for each. */
+        const accept = (link: Link.Link) => {
+          const scope = Scope.makeUnsafe()
+          let isCarrying = false
+          const opened = Effect.suspend(() => {
             const address = Option.fromUndefinedOr(link.peer)
-            return Effect.flatMap(registry.shakingHands(address)(open(link)), (opening) =>
-              Option.isNone(opening) ? Effect.void : Effect.andThen(registry.carrying, converse(opening.value, address))
+            return Effect.flatMap(Scope.provide(registry.shakingHands(address)(open(link)), scope), (opening) => {
+              if (Option.isNone(opening)) return Effect.void
+              registry.carries(1)
+              isCarrying = true
+              return converse(opening.value, address, scope)
+            })
+          })
+          const close = (exit: Exit.Exit<unknown, unknown>) =>
+            Effect.andThen(
+              Scope.close(scope, exit),
+              Effect.sync(() => {
+                if (isCarrying) registry.carries(-1)
+              })
             )
-          }).pipe(Effect.scoped)
+          return Effect.onExit(opened, close)
+        }
 
         yield* server.run(accept).pipe(
           Effect.tapError((error) => Effect.logError("no more links are accepted", error)),
@@ -276,14 +290,16 @@ const drain = Effect.fnUntraced(function* (registry: Registry, policy: Policy.Po
   yield* Effect.timeoutOption(registry.idle.await, Wire.farewellTimeout)
 })
 
+const none: ReadonlyArray<never> = []
+
 const isExpired = (exit: Ended): boolean =>
   Option.exists(Exit.findErrorOption(exit), ({ reason }) => reason._tag === "Expired")
 
-const goingAway: LastWord = { code: "GoneAway", epoch: 0, detail: "this server is going away" }
+const goingAway: Conversation.LastWord = { code: "GoneAway", epoch: 0, detail: "this server is going away" }
 
 /** How a session ends with its link, if it does: nothing but the client's last word ends it. */
 const endOf = (
-  { lastWordConfirmed, unacknowledged }: Conversation,
+  { lastWordConfirmed, unacknowledged }: Conversation.Conversation,
   error: ConnectionError.ConnectionError
 ): Ended | undefined => {
   const { reason } = error
@@ -294,7 +310,7 @@ const endOf = (
 }
 
 /** A handler that could not answer because the server goes away has not failed: its client comes back elsewhere. */
-const handlerFailed = (conversation: Conversation, cause: Cause.Cause<unknown>) =>
+const handlerFailed = (conversation: Conversation.Conversation, cause: Cause.Cause<unknown>) =>
   Effect.suspend(() => {
     if (conversation.exit !== undefined) return Effect.void
     const error = Cause.squash(cause)
@@ -311,7 +327,7 @@ const handlerFailed = (conversation: Conversation, cause: Cause.Cause<unknown>) 
   })
 
 /** What a client is told when this side cannot go on. */
-const failed = (error: unknown): LastWord => ({
+const failed = (error: unknown): Conversation.LastWord => ({
   code: "Failed",
   epoch: 0,
   detail: error instanceof Error ? error.message : String(error)

@@ -32,7 +32,7 @@ export const make = <Send, Receive>(id: string, dialect: Dialect<Receive, Send>)
       readAheadBytesMax: options.readAheadBytesMax ?? readAheadBytesMaxDefault,
       bulletin
     })
-    yield* Observability.observeConnection(bulletin, id)
+    bulletin.listen(Observability.ofConnections(id), yield* Effect.context())
     const wake = yield* Latch.make(false)
     const links = Effect.isEffect(options.link) ? [options.link] : options.link
     let dials = 0

@@ -3,18 +3,11 @@
  * in a fiber that nearly always ends at once.
  */
 import { type Context, Duration, Effect, Exit, type Fiber, Option, Schedule } from "effect"
-import type { Evidence, Patience, Watch, WatchOptions } from "../Patience.ts"
+import type { Evidence, LastDelay, Patience, Watch, WatchOptions } from "../Patience.ts"
 import type { Alarm, Alarms } from "./alarms.ts"
 import * as Alarming from "./alarms.ts"
 import { isLate } from "./lateness.ts"
 import { nextDelay } from "./Unroll.ts"
-
-export interface Options extends WatchOptions {
-  /** A Duration stands for that delay again and again. */
-  readonly isRepeating?: boolean | undefined
-}
-
-type Done = (exit: Exit.Exit<Evidence>) => void
 
 type Step = Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Evidence, never, never>>>
 
@@ -28,12 +21,11 @@ export const surroundings: Effect.Effect<Surroundings> = Effect.contextWith((con
   Effect.map(Alarming.alarms, (alarms) => ({ alarms, context }))
 )
 
-export class Watching implements Alarm, Watch {
+export abstract class Watching implements Alarm {
   due = Infinity
   place = -1
-  private readonly options: Options
-  private surroundings: Surroundings | undefined
-  private done: Done | undefined
+  private around: Surroundings | undefined
+  private isWatching = false
   private stepping: Fiber.Fiber<unknown> | undefined
   private anchor: number | undefined
   private patience: Patience
@@ -59,32 +51,54 @@ export class Watching implements Alarm, Watch {
   /** When the present delay is over. */
   private over = Infinity
 
-  constructor(options: Options) {
-    this.options = options
-    this.anchor = options.anchor
-    this.patience = options.patience
+  constructor(patience: Patience, anchor: number | undefined) {
+    this.patience = patience
+    this.anchor = anchor
   }
 
-  get run(): Effect.Effect<Evidence> {
-    return Effect.flatMap(surroundings, (surroundings) =>
-      Effect.callback<Evidence>((resume) => {
-        this.start(surroundings, resume)
-        return Effect.sync(() => this.stop())
-      })
-    )
+  // ---- what a watch is for
+
+  /** A question: a plain call, as all of these. */
+  protected abstract asks(evidence: Evidence): void
+
+  /** It is over: patience, or a step of the schedule has died. Called once. */
+  protected abstract ended(exit: Exit.Exit<Evidence>): void
+
+  /** Called before each question and each verdict. */
+  protected looks(): void {}
+
+  /** The schedule is done. */
+  protected done(_evidence: Evidence, _lastDelay: LastDelay): "over" | "rest" | "again" {
+    return "over"
   }
+
+  /** A Duration stands for that delay again and again. */
+  protected get isRepeating(): boolean {
+    return false
+  }
+
+  /** No delay goes on for longer than this since the anchor. */
+  protected get limitMillis(): number {
+    return Infinity
+  }
+
+  protected get roundTripTime(): Option.Option<Duration.Duration> {
+    return Option.none()
+  }
+
+  // ---- its life
 
   /** Runs until patience is over, or dies by a step of the schedule. */
-  start(surroundings: Surroundings, done: Done): void {
-    this.surroundings = surroundings
-    this.done = done
+  start(around: Surroundings): void {
+    this.around = around
+    this.isWatching = true
     if (this.anchor !== undefined) this.begin(this.anchor)
   }
 
   /** Watches no more. */
   stop(): void {
-    this.surroundings?.alarms.clear(this)
-    this.done = undefined
+    this.isWatching = false
+    this.around?.alarms.clear(this)
     this.stepping?.interruptUnsafe()
   }
 
@@ -99,7 +113,7 @@ export class Watching implements Alarm, Watch {
   }
 
   question(): void {
-    if (this.done !== undefined && this.anchor !== undefined) this.ask()
+    if (this.isWatching && this.anchor !== undefined) this.ask()
   }
 
   replace(patience: Patience): void {
@@ -117,14 +131,14 @@ export class Watching implements Alarm, Watch {
   }
 
   private wake(): void {
-    if (this.done !== undefined && this.stepping === undefined) this.surroundings!.alarms.set(this, -Infinity)
+    if (this.isWatching && this.stepping === undefined) this.around!.alarms.set(this, -Infinity)
   }
 
   /** What was missing has arrived at `from`: one run of the schedule begins. */
   private begin(from: number): void {
     const armedAt = this.now()
     this.from = from
-    this.wall = this.surroundings!.alarms.wall() - (armedAt - from)
+    this.wall = this.around!.alarms.wall() - (armedAt - from)
     this.asked = 0
     this.isReplaced = false
     this.isListening = false
@@ -144,7 +158,7 @@ export class Watching implements Alarm, Watch {
 
   private wait(): void {
     const isDisturbed = this.anchor !== this.from || this.isReplaced
-    this.surroundings!.alarms.set(this, isDisturbed ? -Infinity : this.over)
+    if (this.isWatching) this.around!.alarms.set(this, isDisturbed ? -Infinity : this.over)
   }
 
   /** A delay is over, or something has happened meanwhile. */
@@ -155,7 +169,7 @@ export class Watching implements Alarm, Watch {
     }
     if (this.anchor === this.from && !this.isReplaced) {
       if (this.now() < this.over) return this.wait()
-      this.options.look?.()
+      this.looks()
     }
     if (this.anchor !== this.from) {
       this.isPunctual = !this.isLate
@@ -206,7 +220,7 @@ export class Watching implements Alarm, Watch {
         this.delay = delay
       } else {
         const { delay, startedAt } = this
-        const outcome = this.options.onDone?.(this.evidence(), { startedAt, millis: delay }) ?? "over"
+        const outcome = this.done(this.evidence(), { startedAt, millis: delay })
         if (outcome === "over") return this.settle(Exit.succeed(this.evidence()))
         if (outcome === "rest") {
           this.anchor = undefined
@@ -246,18 +260,18 @@ export class Watching implements Alarm, Watch {
   /** The delay after those before and perhaps one more. */
   private following(then: (delay: number | undefined) => void, more = 0): void {
     const { patience } = this
-    if (!Schedule.isSchedule(patience)) return then(this.options.isRepeating === true ? this.delay : undefined)
+    if (!Schedule.isSchedule(patience)) return then(this.isRepeating ? this.delay : undefined)
     this.perform(nextDelay(this.step!(this.wall + this.before + more, this.evidence())), then)
   }
 
   private perform<A>(effect: Effect.Effect<A>, then: (value: A) => void): void {
     const settled = (exit: Exit.Exit<A>) => {
       this.stepping = undefined
-      if (this.done === undefined) return
+      if (!this.isWatching) return
       if (Exit.isFailure(exit)) this.settle(Exit.failCause(exit.cause))
       else then(exit.value)
     }
-    const fiber = Effect.runForkWith(this.surroundings!.context)(effect)
+    const fiber = Effect.runForkWith(this.around!.context)(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settled(exit)
     this.stepping = fiber
@@ -265,14 +279,14 @@ export class Watching implements Alarm, Watch {
   }
 
   private settle(exit: Exit.Exit<Evidence>): void {
-    const { done } = this
+    if (!this.isWatching) return
     this.stop()
-    done?.(exit)
+    this.ended(exit)
   }
 
   private ask(): void {
     this.asked++
-    this.options.ask?.(this.evidence())
+    this.asks(this.evidence())
   }
 
   private evidence(): Evidence {
@@ -280,12 +294,12 @@ export class Watching implements Alarm, Watch {
     return {
       missingFor: Duration.millis(now - (this.anchor ?? now)),
       asked: this.asked,
-      roundTripTime: this.options.roundTripTime?.() ?? Option.none()
+      roundTripTime: this.roundTripTime
     }
   }
 
   private overAt(): number {
-    const limit = this.from! + (this.options.limitMillis?.() ?? Infinity)
+    const limit = this.from! + this.limitMillis
     const over = this.startedAt + this.delay
     return limit > this.startedAt ? Math.min(over, limit) : over
   }
@@ -295,9 +309,58 @@ export class Watching implements Alarm, Watch {
   }
 
   private now(): number {
-    return this.surroundings!.alarms.now()
+    return this.around!.alarms.now()
   }
 }
 
 /** A last delay of nothing would be waited again and again without a pause. */
 const againMillisMin = 100
+
+/** A watch that is made of plain calls. */
+export class Watcher extends Watching implements Watch {
+  private readonly options: WatchOptions
+  private onOver: ((exit: Exit.Exit<Evidence>) => void) | undefined
+
+  constructor(options: WatchOptions) {
+    super(options.patience, options.anchor)
+    this.options = options
+  }
+
+  get run(): Effect.Effect<Evidence> {
+    return Effect.flatMap(surroundings, (around) =>
+      Effect.callback<Evidence>((resume) => {
+        this.begins(around, resume)
+        return Effect.sync(() => this.stop())
+      })
+    )
+  }
+
+  begins(around: Surroundings, onOver: (exit: Exit.Exit<Evidence>) => void): void {
+    this.onOver = onOver
+    this.start(around)
+  }
+
+  protected override asks(evidence: Evidence): void {
+    this.options.ask?.(evidence)
+  }
+
+  protected override ended(exit: Exit.Exit<Evidence>): void {
+    this.onOver?.(exit)
+  }
+
+  protected override looks(): void {
+    this.options.look?.()
+  }
+
+  protected override done(evidence: Evidence, lastDelay: LastDelay): "over" | "rest" | "again" {
+    return this.options.onDone?.(evidence, lastDelay) ?? "over"
+  }
+
+  protected override get limitMillis(): number {
+    return this.options.limitMillis?.() ?? Infinity
+  }
+
+  protected override get roundTripTime(): Option.Option<Duration.Duration> {
+    return this.options.roundTripTime?.() ?? Option.none()
+  }
+}
