@@ -34,7 +34,7 @@ describe("a receiver that was killed and started again", () => {
       const conversation = yield* Conversation.start({ sends: { count, everyMillis: 10, repeatsLost: true } })
       const restarted = yield* killAndRestart(conversation)
       const lost = yield* conversation.sender.fact("Lost")
-      yield* conversation.sender.fact("Flushed")
+      yield* Conversation.flushed(conversation.sender, restarted, count - 1)
       assert.deepStrictEqual(Conversation.openings(conversation.sender), ["Fresh", "Gap"])
 
       const before = Conversation.numbersTaken(conversation.receiver)

@@ -39,12 +39,29 @@ export const taken = ({ receiver }: Conversation, n: number) => receiver.fact("T
 
 /** Waits until the sender was told that everything was taken, and checks that it was: each number once, in order. */
 export const complete = Effect.fnUntraced(function* ({ receiver, sender }: Conversation, count: number) {
-  const failed = Effect.flatMap(sender.fact("Failed"), ({ message }) => Effect.die(new Error(message)))
-  yield* Effect.raceFirst(sender.fact("Flushed"), failed)
+  yield* flushed(sender, receiver, count - 1)
   assert.deepStrictEqual(
     numbersTaken(receiver),
     Array.from({ length: count }, (_, n) => n)
   )
+})
+
+/**
+ * Waits until the sender was told that everything was taken, and checks that this one was taken before. What two processes
+ * report is read in any order, so only their clock tells which came first.
+ */
+export const flushed = Effect.fnUntraced(function* (
+  sender: Child<Sender.Fact>,
+  receiver: Child<Receiver.Fact>,
+  last: number
+) {
+  const failed = Effect.flatMap(sender.fact("Failed"), ({ message }) => Effect.die(new Error(message)))
+  const { at } = yield* Effect.raceFirst(sender.fact("Flushed"), failed)
+  const taken = yield* Effect.timeout(
+    receiver.fact("Taken", ({ n }) => n === last),
+    "10 seconds"
+  )
+  assert.isAtMost(taken.at, at)
 })
 
 export const numbersTaken = ({ facts }: Child<Receiver.Fact>): ReadonlyArray<number> =>
