@@ -14,22 +14,25 @@ import type * as Sink from "./harness/roles/sink.ts"
 
 const payload = new Uint8Array(100_000).fill(1)
 
+/** Longer than a busy machine keeps the client waiting that is to have left by then, shorter than a session's patience. */
+const laterMillis = 400
+
 /** What a server does to a connection, that costs the client its data. */
 const treatments: Record<string, (socket: Net.Socket) => void> = {
   "says goodbye at once and never reads": (socket) => socket.end(),
   "says goodbye, and closes later with unread data": (socket) => {
     socket.end()
-    setTimeout(() => socket.destroy(), 100)
+    setTimeout(() => socket.destroy(), laterMillis)
   },
   "reads a tenth and says goodbye": (socket) => {
     socket.on("readable", () => undefined)
     setTimeout(() => {
       socket.read(10_000)
       socket.end()
-    }, 100)
+    }, laterMillis)
   },
   "closes with unread data, which is a reset": (socket) => {
-    setTimeout(() => socket.destroy(), 100)
+    setTimeout(() => socket.destroy(), laterMillis)
   }
 }
 

@@ -170,11 +170,11 @@ it.live("tells a side that ends of nothing but the direction that still works", 
 
 it.live("takes links that are dialled during a blackhole and never answers them; later ones work", () =>
   Effect.gen(function* () {
-    const { client, dial, server } = yield* struck("blackholeBoth", 200)
+    const { client, dial, server } = yield* struck("blackholeBoth", 1000)
     const during = yield* dial
     during.client.socket.write(new Uint8Array(1000))
     during.server.socket.write(new Uint8Array(1000))
-    yield* Effect.sleep("250 millis")
+    yield* Effect.sleep("1050 millis")
     yield* works(yield* dial)
     assert.deepStrictEqual([during.client.bytes, during.server.bytes, client.bytes, server.bytes], [0, 0, 0, 1000])
     assert.deepStrictEqual(
@@ -186,7 +186,7 @@ it.live("takes links that are dialled during a blackhole and never answers them;
 
 it.live("lets bytes trickle to a slow reader, and loses none", () =>
   Effect.gen(function* () {
-    const { client, server } = yield* struck("slowReader", 400)
+    const { client, server } = yield* struck("slowReader", 1000)
     yield* server.until((end) => end.bytes > 1000)
     assert.isBelow(server.bytes, 1100)
     server.socket.write(new Uint8Array(500))
