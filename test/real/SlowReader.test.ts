@@ -20,13 +20,17 @@ const stalled = (beats: () => boolean) => (socket: Net.Socket) => {
   socket.on("close", () => clearInterval(beating))
 }
 
-/** Writes without a pause under a watchdog, until its verdict. */
-const watched = Effect.fnUntraced(function* (port: number, stalledSince: (sinceMillis: number | undefined) => void) {
+/** Writes without a pause under a watchdog with so much patience before and after it calls the peer stalled, until its verdict. */
+const watched = Effect.fnUntraced(function* (
+  port: number,
+  patience: "300 millis" | "1 second",
+  stalledSince: (sinceMillis: number | undefined) => void
+) {
   const link = yield* NodeLink.tcp({ port })
   const { pull, write } = yield* Link.open(link)
   const policy = yield* Policy.make({
     silence: "20 seconds",
-    stall: Schedule.spaced("300 millis").pipe(Schedule.upTo({ times: 2 }))
+    stall: Schedule.spaced(patience).pipe(Schedule.upTo({ times: 2 }))
   })
   const watchdog = yield* Watchdog.make({
     policy: () => policy,
@@ -74,7 +78,7 @@ describe("a peer that stalls and sends heartbeats", () => {
       let beats = true
       let stalledSince: number | undefined
       const server = yield* Plain.listen(stalled(() => beats))
-      const verdict = yield* Effect.forkChild(watched(server.port, (since) => (stalledSince = since)))
+      const verdict = yield* Effect.forkChild(watched(server.port, "300 millis", (since) => (stalledSince = since)))
       yield* Plain.until(() => stalledSince !== undefined)
       yield* Effect.sleep("2 seconds")
       assert.isUndefined(verdict.pollUnsafe())
@@ -96,8 +100,9 @@ describe("a peer that stalls and sends heartbeats", () => {
         socket.on("readable", () => undefined)
         socket.on("close", () => clearInterval(reading))
       })
-      const verdict = yield* Effect.forkChild(watched(server.port, (since) => (stalledSince = since)))
-      yield* Effect.sleep("2 seconds")
+      // More than this process may stand still, and the reader in it.
+      const verdict = yield* Effect.forkChild(watched(server.port, "1 second", (since) => (stalledSince = since)))
+      yield* Effect.sleep("3 seconds")
       assert.isUndefined(verdict.pollUnsafe())
       assert.isUndefined(stalledSince)
     })
