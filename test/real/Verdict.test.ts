@@ -72,11 +72,13 @@ describe("after a verdict", () => {
   )
 })
 
-/** Waits until the queue holds something and does not change any more. */
+/** Waits until the queue holds something and does not change any more, whenever it is looked at. */
 const stuck = Effect.fnUntraced(function* (progress: () => { readonly queuedBytes: number }) {
-  let before: number
-  do {
-    before = progress().queuedBytes
-    yield* Effect.sleep("100 millis")
-  } while (before === 0 || before !== progress().queuedBytes)
+  let before = 0
+  for (let looks = 0; looks < 10; looks++) {
+    yield* Effect.sleep("10 millis")
+    const { queuedBytes } = progress()
+    if (queuedBytes === 0 || queuedBytes !== before) looks = 0
+    before = queuedBytes
+  }
 })

@@ -97,15 +97,21 @@ export const fill = Effect.fnUntraced(function* (link: NodeLink.NodeLink) {
     return write(chunk)
   })
   const filling = yield* Effect.forkScoped(Effect.forever(writing))
-  let before: number
-  do {
-    before = writtenBytes
-    yield* Effect.sleep("100 millis")
-  } while (before !== writtenBytes)
+  yield* still(() => writtenBytes)
   yield* Fiber.interrupt(filling)
   const more = new Uint8Array(10_000_000)
   yield* Effect.forkScoped(Effect.ignore(write(more)), { startImmediately: true })
   return writtenBytes + more.length
+})
+
+/** Waits until a count stands still, by many looks: between two of them a busy machine may not have let it go on. */
+export const still = Effect.fnUntraced(function* (count: () => number) {
+  let before = count()
+  for (let looks = 0; looks < 10; looks++) {
+    yield* Effect.sleep("10 millis")
+    if (count() !== before) looks = 0
+    before = count()
+  }
 })
 
 /** Waits until `condition` holds; the test's own timeout bounds it. */
