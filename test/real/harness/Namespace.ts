@@ -93,8 +93,7 @@ const isApart = (holder: ChildProcess): boolean => {
 /** Drops what comes out of the cable, all of it or what matches, so that the other side's kernel sees nothing, not even an error. */
 const drop = (side: Namespace, drops: Set<Namespace>, matching = ""): void => {
   if (drops.has(side)) return
-  side.run("nft", "add table inet cut")
-  side.run("nft", "add chain inet cut in { type filter hook input priority 0; }")
-  side.run("nft", `add rule inet cut in iifname cable ${matching} drop`)
+  const chain = "add chain inet cut in { type filter hook input priority 0; }"
+  side.run("nft", ["add table inet cut", chain, `add rule inet cut in iifname cable ${matching} drop`].join("\n"))
   drops.add(side)
 }
