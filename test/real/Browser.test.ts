@@ -96,7 +96,7 @@ describe(`a page${missing === undefined ? "" : `: ${missing}`}`, () => {
       const { entries, open } = yield* office
       const first = yield* open()
       const hour = 3_600_000
-      const { context, until } = yield* visit(first.port, { count: 100, reconnectMillis: hour })
+      const { context, until } = yield* visit(first.port, { count: 400, reconnectMillis: hour })
       yield* first.server.fact("Entered", ({ n }) => n >= 20)
       yield* first.server.kill
       yield* until(({ state }) => state === "Waiting")
@@ -105,7 +105,7 @@ describe(`a page${missing === undefined ? "" : `: ${missing}`}`, () => {
       yield* Effect.promise(() => context.setOffline(false))
       const { ended } = yield* until(({ ended }) => ended !== undefined)
       assert.strictEqual(ended, "closed")
-      assert.deepStrictEqual(entries(), numbers(100))
+      assert.deepStrictEqual(entries(), numbers(400))
     })
   )
 })
