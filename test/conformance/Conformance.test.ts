@@ -60,7 +60,8 @@ const table = () => {
 
 const tolerance = (within: Tolerance | undefined): string => {
   if (within === undefined) return "equal"
-  return "times" in within ? `a factor of ${within.times}` : `${within.plusMinus}`
+  if ("times" in within) return `a factor of ${within.times}`
+  return String("seconds" in within ? within.seconds : within.plusMinus)
 }
 
 const text = (value: number | string | undefined) =>

@@ -14,10 +14,10 @@ export const connecting: ReadonlyArray<Row> = [
     lastsMillis: 10_000,
     isOver: ({ facts }) => facts.some(({ _tag }) => _tag === "Accepted"),
     figures: {
-      "connected after": { of: after(0, "Connected"), within: { plusMinus: 0.2 } },
+      "connected after": { of: after(0, "Connected"), within: { seconds: 0.2 } },
       unacknowledged: { of: queue("send") },
       told: { of: told },
-      "accepted after": { of: after(0, "Accepted"), within: { plusMinus: 0.5 }, why: "the clock's tick at each try" }
+      "accepted after": { of: after(0, "Accepted"), within: { seconds: 0.5 }, why: "the clock's tick at each try" }
     }
   },
   {
@@ -53,7 +53,7 @@ export const connecting: ReadonlyArray<Row> = [
     before: { fault: Fault.partition("client", "server") },
     lastsMillis: 20_000,
     isOver: ({ facts }) => facts.some(({ _tag }) => _tag === "Told"),
-    figures: { told: { of: told }, seconds: { of: toldAfter(0), within: { plusMinus: 0.7 } } }
+    figures: { told: { of: told }, seconds: { of: toldAfter(0), within: { seconds: 0.7 } } }
   },
   {
     fault: "a dial that a router answers with host unreachable",
@@ -61,7 +61,7 @@ export const connecting: ReadonlyArray<Row> = [
     client: {},
     before: { fault: Fault.unreachable("client", "server") },
     lastsMillis: 3000,
-    figures: { told: { of: told }, seconds: { of: toldAfter(0), within: { plusMinus: 0.3 } } }
+    figures: { told: { of: told }, seconds: { of: toldAfter(0), within: { seconds: 0.3 } } }
   },
   {
     fault: "a dial to a port on which nobody listens any more",
@@ -69,6 +69,6 @@ export const connecting: ReadonlyArray<Row> = [
     client: {},
     before: { fault: Fault.kill("server") },
     lastsMillis: 2000,
-    figures: { told: { of: told }, seconds: { of: toldAfter(0), within: { plusMinus: 0.3 } } }
+    figures: { told: { of: told }, seconds: { of: toldAfter(0), within: { seconds: 0.3 } } }
   }
 ]

@@ -1,6 +1,6 @@
 /** S3: when a kernel tells its program that nobody is there any more. Cut at 1.5 s; seconds count from there. */
 import { Fault } from "@holdfast/testing"
-import { got, isTag, queue, type Row, type Seen, told, toldAfter } from "./Row.ts"
+import { got, isTag, queue, type Row, type Seen, type Tolerance, told, toldAfter } from "./Row.ts"
 
 const cutAtMillis = 1500
 const pulled = [Fault.at(cutAtMillis, Fault.partition("client", "server"))]
@@ -15,7 +15,7 @@ const cut = (within: number, why?: string): Pick<Row, "server" | "timeline" | "i
   server: reads,
   timeline: pulled,
   isOver: ends,
-  figures: { told: { of: told }, seconds: { of: toldAfter(cutAtMillis), within: { plusMinus: within }, why } }
+  figures: { told: { of: told }, seconds: { of: toldAfter(cutAtMillis), within: { seconds: within }, why } }
 })
 
 const ticks = "Linux probes the tail before its first timeout, and its clock ticks"
@@ -139,17 +139,17 @@ export const givingUp: ReadonlyArray<Row> = [
     figures: {
       seconds: {
         of: ({ facts }) => Math.round((facts.find(isTag("Waits"))?.at ?? 0) / 1000),
-        within: { plusMinus: 6 },
+        within: { seconds: 6 },
         why: "what a packet costs beyond its bytes"
       }
     },
     isLong: true
   },
-  orphan("cable pulled, 30 kB written, socket closed: the orphan lives for", undefined, 150_000),
-  orphan("the same, scaled: `tcp_orphan_retries` 2", 2, 20_000)
+  orphan("cable pulled, 30 kB written, socket closed: the orphan lives for", undefined, 150_000, { times: 1.2 }),
+  orphan("the same, scaled: `tcp_orphan_retries` 2", 2, 20_000, { seconds: 0.6 })
 ]
 
-function orphan(fault: string, orphanRetriesMax: number | undefined, lastsMillis: number): Row {
+function orphan(fault: string, orphanRetriesMax: number | undefined, lastsMillis: number, within: Tolerance): Row {
   const gone = ({ queues }: Seen) => queues.find(({ sockets }) => sockets === 0)?.at
   return {
     fault,
@@ -163,7 +163,7 @@ function orphan(fault: string, orphanRetriesMax: number | undefined, lastsMillis
     figures: {
       seconds: {
         of: (seen) => ((gone(seen) ?? Infinity) - 2000) / 1000,
-        within: { times: 1.2 },
+        within,
         why: "the round trip that was measured before"
       },
       told: { of: told }

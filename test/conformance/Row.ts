@@ -48,20 +48,22 @@ export interface Figure {
   readonly why?: string | undefined
 }
 
-export type Tolerance = { readonly plusMinus: number } | { readonly times: number }
+export type Tolerance = { readonly seconds: number } | { readonly plusMinus: number } | { readonly times: number }
 
 export type Outcome = Readonly<Record<string, number | string>>
 
 export const outcomeOf = (row: Row, seen: Seen): Outcome =>
   Object.fromEntries(Object.entries(row.figures).map(([name, { of }]) => [name, of(seen)]))
 
-/** Whether the two figures are as near as they have to be. */
+/** Whether the two figures are as near as they have to be; so many seconds more where they are measured on a busy machine. */
 export const agree = (
   one: number | string | undefined,
   other: number | string | undefined,
-  within?: Tolerance
+  within?: Tolerance,
+  busySeconds = 0
 ): boolean => {
   if (typeof one !== "number" || typeof other !== "number" || within === undefined) return one === other
+  if ("seconds" in within) return Math.abs(one - other) <= within.seconds + busySeconds
   if ("plusMinus" in within) return Math.abs(one - other) <= within.plusMinus
   return Math.max(one, other) <= within.times * Math.min(one, other)
 }
@@ -102,6 +104,12 @@ export const queue =
   (which: "send" | "receive") =>
   ({ queues }: Seen): number =>
     queues[0]?.[which] ?? -1
+
+/** The least that a queue held of all that was looked at: what its reader has taken by then is not counted as held. */
+export const leastQueue =
+  (which: "send" | "receive") =>
+  ({ queues }: Seen): number =>
+    Math.min(...queues.map((held) => held[which]))
 
 export const isTag =
   <const Tag extends Ends.Fact["_tag"]>(tag: Tag) =>
