@@ -29,6 +29,7 @@ export class Channel {
   /** What `Credit` has counted of it. */
   outstandingBytes = 0
   untakenBytes = 0
+  untoldBytes = 0
   sendGrowthBytes = 0
   receiveGrowthBytes = 0
 

@@ -21,8 +21,8 @@ export class Channels {
   readonly turns = new Turns()
   /** Channels other than 0 that the other side knows, and of which there is something to tell. */
   newsy: ReadonlySet<Channel> = Rare.nobody
-  /** News should not wait. */
-  isUrgent = false
+  /** One channel has news that should not wait. */
+  private isAnyUrgent = false
   /** Both directions of these have ended, and all was taken. */
   finished: Array<Channel> = []
   /** Channels whose data may lie in memory that is used again. */
@@ -175,7 +175,7 @@ export class Channels {
     const isMain = channel === this.main
     if (channel.isNews && (isMain || this.openings.isTold(channel.id))) {
       if (!isMain) this.newsy = Rare.add(this.newsy, channel)
-      if (channel.isUrgent) this.isUrgent = true
+      if (channel.isUrgent) this.isAnyUrgent = true
     }
     this.credit.received(channel)
   }
@@ -189,6 +189,11 @@ export class Channels {
     Rare.clear(this.consuming)
   }
 
+  /** News should not wait: of one channel, or because the other side keeps so much for all of them. */
+  get isUrgent(): boolean {
+    return this.isAnyUrgent || (this.newsy.size > 0 && this.credit.untoldBytes >= untoldBytesMax)
+  }
+
   /** There are messages to write now. */
   get hasData(): boolean {
     const { credit, main, turns } = this
@@ -198,7 +203,7 @@ export class Channels {
   /** Appends where the channels stand of which there is news, and in any case channel 0 if `isDue`. */
   tell(isDue: boolean, into: Array<Uint8Array>): void {
     if (isDue || this.main.isNews) this.announce(this.main, into)
-    this.isUrgent = false
+    this.isAnyUrgent = false
     if (this.newsy.size === 0) return
     for (const channel of this.newsy) {
       this.announce(channel, into)
@@ -244,7 +249,7 @@ export class Channels {
 
   /** The link is gone. */
   cut(): void {
-    this.isUrgent = false
+    this.isAnyUrgent = false
     this.openings.cut()
     for (const channel of this.all.values()) {
       channel.announced = undefined
@@ -281,6 +286,8 @@ export class Channels {
 
 /** A record up to this is sent in one turn, if so much is written at once. */
 const wholeBytesMax = 131_072
+/** So much that was taken on all channels together is told at once. */
+const untoldBytesMax = 1_048_576
 /** The header of a record must fit. */
 const windowBytesMin = 8
 /** Channel and offset, at their longest. */

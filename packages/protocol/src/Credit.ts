@@ -17,6 +17,8 @@ export class Credit {
   outstandingBytes = 0
   /** Bytes of theirs that have arrived and are not taken. */
   untakenBytes = 0
+  /** Bytes of theirs that were taken, of which the other side was not told: it keeps them all. */
+  untoldBytes = 0
   /** What the other side lets all channels hold beyond what is reserved. */
   sendGrowthBytesMax = 0
   private sendGrowthBytes = 0
@@ -54,6 +56,9 @@ export class Credit {
     const untakenBytes = receive.received - receive.taken
     this.untakenBytes += untakenBytes - channel.untakenBytes
     channel.untakenBytes = untakenBytes
+    const untoldBytes = channel.announced === undefined ? 0 : receive.taken - channel.announced.taken
+    this.untoldBytes += untoldBytes - channel.untoldBytes
+    channel.untoldBytes = untoldBytes
     const { growthBytes } = receive
     this.receiveGrowthBytes += growthBytes - channel.receiveGrowthBytes
     channel.receiveGrowthBytes = growthBytes
@@ -73,6 +78,7 @@ export class Credit {
     Rare.remove(this.full, channel)
     this.outstandingBytes -= channel.outstandingBytes
     this.untakenBytes -= channel.untakenBytes
+    this.untoldBytes -= channel.untoldBytes
     this.receiveGrowthBytes -= channel.receiveGrowthBytes
     this.sendGrowthBytes -= channel.sendGrowthBytes
     if (channel.sendGrowthBytes > 0) this.hasRoom = true

@@ -87,9 +87,11 @@ export class Ends {
 
 const memoryFor = (count: number): Float64Array => {
   if (count <= fewMax) return new Float64Array(fewMax)
-  const bytes = count * Float64Array.BYTES_PER_ELEMENT
-  if (bytes <= Memory.pieceBytesMax) return new Float64Array(Memory.take(bytes).buffer)
-  return new Float64Array(2 ** Math.ceil(Math.log2(count)))
+  const least = 2 ** Math.ceil(Math.log2(count))
+  const bytes = least * Float64Array.BYTES_PER_ELEMENT
+  if (bytes > Memory.pieceBytesMax) return new Float64Array(least)
+  const { buffer, length } = Memory.take(bytes)
+  return new Float64Array(buffer, 0, 2 ** Math.floor(Math.log2(length / Float64Array.BYTES_PER_ELEMENT)))
 }
 
 const none = new Float64Array(0)

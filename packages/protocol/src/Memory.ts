@@ -9,11 +9,12 @@ export const pieceBytes = 131_072
 /** The size of the largest pieces, for lists of very many small messages. */
 export const pieceBytesMax = pieceBytes * 32
 
-/** Pieces of a quarter, and of a quarter of that, are for whoever keeps little. */
+/** Small pieces are for whoever keeps little, one of them for a message of 64 KiB with its header, as there are many. */
 const sizes: ReadonlyArray<number> = [
   pieceBytesMax,
   pieceBytes * 8,
   pieceBytes,
+  65_536 + 1024,
   pieceBytes / 4,
   pieceBytes / 16,
   pieceBytes / 64

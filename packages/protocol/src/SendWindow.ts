@@ -141,11 +141,12 @@ export class SendWindow {
     this.put(message, this.begin(message.length))
   }
 
-  /** Keeps a copy of each message. As {@link accept}. */
-  acceptAll(messages: ReadonlyArray<Uint8Array>): void {
+  /** Keeps a copy of each message; their records take up so many bytes. As {@link accept}. */
+  acceptAll(messages: ReadonlyArray<Uint8Array>, bytes: number): void {
     if (this.queue !== undefined) this.feedRest(this.queue)
+    const until = this.end + bytes
     for (let i = this.append(messages, 0); i < messages.length; i = this.append(messages, i + 1)) {
-      this.put(messages[i]!, this.header(messages[i]!.length))
+      this.put(messages[i]!, this.header(messages[i]!.length, until - this.end))
     }
   }
 
@@ -190,10 +191,10 @@ export class SendWindow {
     return i
   }
 
-  /** Begins a record: its payload is to follow at once. */
-  private header(messageBytes: number): Segment {
+  /** Begins a record: its payload is to follow at once, and perhaps more records. */
+  private header(messageBytes: number, coming = 0): Segment {
     const bytes = SendWindow.recordBytes(messageBytes)
-    const segment = this.kept.room(Math.min(bytes, cutBytesMin), this.end, bytes)
+    const segment = this.kept.room(Math.min(bytes, cutBytesMin), this.end, Math.max(bytes, coming))
     segment.length = Varint.write(segment.bytes, segment.length, messageBytes + Record.message)
     this.accepted(bytes)
     return segment

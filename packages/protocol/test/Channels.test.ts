@@ -19,6 +19,42 @@ describe("A channel", () => {
     assert.deepStrictEqual(takeAll(server, opened[0]!).map(hex), ["07"])
   })
 
+  it("has its news told at once when so much was taken on all together that the other side keeps a MiB for them", () => {
+    const windowBytes = 4_194_304
+    const peers = new Peers({
+      windowBytes,
+      channelWindowBytes: windowBytes,
+      windowBytesMax: windowBytes,
+      messageBytesMax: windowBytes,
+      frameBytesMax: windowBytes,
+      channelsMax: 8
+    })
+    const { client, server } = peers
+    const channels = ["a", "b", "c", "d", "e"].map((name) => peers.open("client", name))
+    const takes = ([ours, theirs]: (typeof channels)[number], bytes: number) => {
+      say(client, ours, new Uint8Array(bytes - 4)) // and a record's header
+      assert.isUndefined(deliver(client.write(windowBytes), server))
+      takeAll(server, theirs)
+    }
+    for (const channel of channels.slice(0, 4)) takes(channel, 209_715)
+    assert.deepStrictEqual([server.hasWork, server.hasNews], [false, true])
+    takes(channels[4]!, 209_715)
+    assert.deepStrictEqual([server.hasWork, server.hasNews], [false, true])
+    say(client, channels[0]![0], new Uint8Array(0))
+    assert.isUndefined(deliver(client.write(windowBytes), server))
+    takeAll(server, channels[0]![1])
+    assert.isTrue(server.hasWork)
+    assert.deepStrictEqual(tags(server.write(0)), ["Positions", "Positions", "Positions", "Positions", "Positions"])
+    assert.deepStrictEqual([server.hasWork, server.hasNews], [false, false])
+
+    takes(channels[1]!, 209_715)
+    server.reset(channels[1]![1], "Abandoned", "")
+    assert.deepStrictEqual(tags(server.write(0)), ["Reset"])
+    takes(channels[0]!, 209_716)
+    for (const channel of channels.slice(2)) takes(channel, 209_715)
+    assert.deepStrictEqual([server.hasWork, server.hasNews], [false, true]) // what is gone is not kept
+  })
+
   it("has an odd number if the client opens it and an even one if the server does, in the order of opening", () => {
     const { client, server } = new Peers()
     const ids = (peer: typeof client) => [peer.openChannel("a")!.id, peer.openChannel("b")!.id]

@@ -133,7 +133,10 @@ describe("SendWindow", () => {
             window.skipOldest()
           }
         }
-        together.acceptAll(messages)
+        together.acceptAll(
+          messages,
+          messages.reduce((sum, { length }) => sum + SendWindow.SendWindow.recordBytes(length), 0)
+        )
         for (const message of messages) oneByOne.accept(message)
         assert.deepStrictEqual([together.end, together.keptCount], [oneByOne.end, oneByOne.keptCount])
         const isTaken = chance.bool()

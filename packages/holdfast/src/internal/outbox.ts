@@ -355,7 +355,7 @@ export class Outbox {
 
   private acceptAll(messages: ReadonlyArray<Uint8Array>, bytes: number): Effect.Effect<void> {
     if (this.isSkipping) for (const message of messages) this.enqueue(message)
-    else this.channel.send.acceptAll(messages)
+    else this.channel.send.acceptAll(messages, bytes)
     return this.acceptedAll(messages.length, bytes)
   }
 
