@@ -68,7 +68,7 @@ export const scenarios: Readonly<Record<string, Twofold>> = {
   },
   "lesson 1: a peer that beats and never reads is ended at `stalledLimit`": {
     conversation: { ...unread, policy: { ...policy, stalledLimit: "2500 millis" } },
-    timeline: during(Fault.slowReader("server", 0), 2700),
+    timeline: during(Fault.slowReader("server", 0), 3500),
     ...resumed("Stalled"),
     stalls: 1
   },
@@ -88,7 +88,7 @@ export const scenarios: Readonly<Record<string, Twofold>> = {
   },
   "lesson 3: only the first packet of a dial passes, until the third": {
     conversation: talk,
-    timeline: [Fault.at(0, Fault.synOnly(...machines), { until: "2700 millis" })],
+    timeline: [Fault.at(0, Fault.synOnly(...machines), { until: "2300 millis" })],
     ...unharmed,
     retries: ["OpenTimedOut", "OpenTimedOut"]
   },
