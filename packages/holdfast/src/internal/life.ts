@@ -33,7 +33,7 @@ const lentTurnsMax = 8
 
 type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
 
-/** What is written in one turn of the event loop is one write: whoever has something waits for its `due` turn. */
+/** What is said in one turn of the event loop is one write, unless it is flushed: it waits for its `due` turn. */
 type Writer = "idle" | "due" | "writing"
 
 export class Life implements Attachment, User, Watchdog.Options {
@@ -61,7 +61,7 @@ export class Life implements Attachment, User, Watchdog.Options {
   private pingedAt: number
   private tunedAt: number
   private hasInput = false
-  /** Input is being handed out, and what comes of it is to be one write. */
+  /** Input is being handed out, and what comes of it is written when all of it is, unless it is flushed. */
   private isDigesting = false
   private lentTurns = 0
 
