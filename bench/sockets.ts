@@ -65,20 +65,20 @@ export const drain = (socket: Net.Socket): Promise<void> =>
     socket.once("drain", resolve)
   })
 
-/** Sends the first questions, and gives what to do with each answer. */
-export const interview = (asker: Asker, ask: (question: Buffer) => void) => {
+/** Sends the first questions, and gives what to do with each answer. `next` sends the next one. */
+export const interview = (asker: Asker, next: () => void) => {
   let resolveDone: () => void
   const done = new Promise<void>((resolve) => {
     resolveDone = resolve
   })
   return {
     begin: () => {
-      for (let i = 0; i < asker.outstanding; i++) ask(asker.question())
+      for (let i = 0; i < asker.outstanding; i++) next()
     },
     answered: (answer: Uint8Array) => {
       asker.answered(answer)
       if (asker.isOver) resolveDone()
-      else ask(asker.question())
+      else next()
     },
     done
   }

@@ -101,10 +101,20 @@ export class Asker {
     this.askedAt = new Float64Array(outstanding)
   }
 
-  /** The next question; it is nobody else's. */
-  question(): Buffer {
-    this.askedAt[this.source.count % this.outstanding] = performance.now()
+  /** The next question, for senders that copy it at once: it is used again. */
+  question(): Uint8Array {
+    this.asks()
+    return this.source.next()
+  }
+
+  /** The next question, for senders that keep it. */
+  fresh(): Buffer {
+    this.asks()
     return this.source.fresh()
+  }
+
+  private asks(): void {
+    this.askedAt[this.source.count % this.outstanding] = performance.now()
   }
 
   /** The answers of contestants that keep the order. */

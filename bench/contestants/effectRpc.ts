@@ -59,7 +59,7 @@ const made = (messages: (source: Source, finish: Effect.Effect<void>) => Message
     await calling(port, (client) => {
       const one = Effect.whileLoop({
         while: () => !asker.isOver,
-        body: () => client.Echo({ question: asker.question() }),
+        body: () => client.Echo({ question: asker.fresh() }),
         step: (answer) => asker.answered(answer)
       })
       return Effect.all(

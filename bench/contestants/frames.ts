@@ -38,7 +38,7 @@ export const contestant: Contestant = {
   ask: async (port, asker) => {
     const socket = await connect(port, (buffer, length) => deframe(buffer, length))
     const framer = new Framer(socket)
-    const { answered, begin, done } = interview(asker, (question) => framer.send(question))
+    const { answered, begin, done } = interview(asker, () => framer.send(asker.question()))
     const deframe = deframer(answered)
     begin()
     await done

@@ -62,7 +62,7 @@ export const contestant: Contestant = {
   answer: () => listening((call) => call.on("data", (question: Buffer) => call.write(question))),
   ask: async (port, asker) => {
     const call = called(port)
-    const { answered, begin, done } = interview(asker, (question) => call.write(question))
+    const { answered, begin, done } = interview(asker, () => call.write(asker.fresh()))
     call.on("data", answered)
     begin()
     await done

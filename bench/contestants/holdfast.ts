@@ -33,7 +33,7 @@ export const conversing = (
   use: (session: BytesSession) => Effect.Effect<unknown, unknown>,
   limits?: Session.ClientLimits
 ): Promise<void> =>
-  Bytes.make({ link: link(port), limits }).pipe(
+  Borrowed.make({ link: link(port), limits }).pipe(
     Effect.flatMap((session) => Effect.andThen(use(session), session.close)),
     Effect.scoped,
     Effect.runPromise
@@ -41,7 +41,7 @@ export const conversing = (
 
 /** Sends back batch by batch. */
 const answer = () =>
-  listening(Bytes.serve((session) => Stream.runForEachArray(session.messages, (batch) => session.sendAll(batch))))
+  listening(Borrowed.serve((session) => Stream.runForEachArray(session.messages, (batch) => session.sendAll(batch))))
 
 const ask = (port: number, asker: Asker) =>
   conversing(port, (session) =>

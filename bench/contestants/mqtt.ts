@@ -53,7 +53,7 @@ export const contestant: Contestant = {
   ask: async (port, asker) => {
     const client = await connected(port)
     await client.subscribeAsync("out", { qos: 1 })
-    const talk = interview(asker, (question) => client.publish("in", question, { qos: 1 }, fail))
+    const talk = interview(asker, () => client.publish("in", asker.fresh(), { qos: 1 }, fail))
     client.on("message", (_, answer) => talk.answered(answer))
     talk.begin()
     await talk.done

@@ -35,7 +35,7 @@ export const contestant: Contestant = {
 
   ask: async (port, asker) => {
     const socket = await connect(port, (buffer, length) => cut(buffer, length))
-    const { answered, begin, done } = interview(asker, (question) => socket.write(question))
+    const { answered, begin, done } = interview(asker, () => socket.write(asker.fresh()))
     const cut = cutter(asker.size, answered)
     begin()
     await done

@@ -87,8 +87,8 @@ export const contestant: Contestant = {
     }),
   ask: async (port, asker) => {
     const rsocket = await connected(port)
-    const talk = interview(asker, (question) => {
-      rsocket.requestResponse({ data: question }, { ...ignored, onNext: ({ data }) => talk.answered(data!) })
+    const talk = interview(asker, () => {
+      rsocket.requestResponse({ data: asker.fresh() }, { ...ignored, onNext: ({ data }) => talk.answered(data!) })
     })
     talk.begin()
     await talk.done

@@ -30,7 +30,7 @@ export const contestant: Contestant = {
 
   ask: async (port, asker) => {
     const session = new Session((message) => talk.answered(message))
-    const talk = interview(asker, (question) => session.send(question))
+    const talk = interview(asker, () => session.send(asker.question()))
     await dial(session, port)
     talk.begin()
     await talk.done

@@ -68,7 +68,7 @@ export const events: Contestant = {
   answer: () => listening((socket) => socket.on("message", (question: Buffer) => socket.emit("message", question))),
   ask: async (port, asker) => {
     const socket = await connected(port)
-    const { answered, begin, done } = interview(asker, (question) => socket.emit("message", question))
+    const { answered, begin, done } = interview(asker, () => socket.emit("message", asker.fresh()))
     socket.on("message", answered)
     begin()
     await done
@@ -91,8 +91,8 @@ export const acknowledgements: Contestant = {
     ),
   ask: async (port, asker) => {
     const socket = await connected(port)
-    const talk = interview(asker, (question) =>
-      socket.emit("message", question, (answer: Buffer) => talk.answered(answer))
+    const talk = interview(asker, () =>
+      socket.emit("message", asker.fresh(), (answer: Buffer) => talk.answered(answer))
     )
     talk.begin()
     await talk.done

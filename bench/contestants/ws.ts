@@ -44,7 +44,8 @@ const made = (sender: (socket: WebSocket) => (message: Buffer) => void): Contest
   answer: () => listening((socket) => socket.on("message", sender(socket))),
   ask: async (port, asker) => {
     const socket = await connected(port, (answer) => talk.answered(answer))
-    const talk = interview(asker, sender(socket))
+    const send = sender(socket)
+    const talk = interview(asker, () => send(asker.fresh()))
     talk.begin()
     await talk.done
   }
