@@ -47,6 +47,7 @@ const essences: ReadonlyMap<object, Essence> = new Map<object, Essence>([
     Decoder.Decoder.prototype,
     {
       frameCount: nothing,
+      tellingCount: nothing,
       partial: used("partial", "partialLength"),
       missing: ({ missing, partialLength }) => (partialLength === 0 ? 0 : missing),
       dataChannel: ({ dataChannel, dataRest }) => (dataRest === 0 ? 0 : dataChannel),

@@ -42,7 +42,8 @@ export interface Policy {
    */
   readonly open: Patience
   /**
-   * Our own silence: when a delay passes without a frame of ours, a heartbeat goes out. A Duration repeats.
+   * Our own silence: when a delay passes without a frame of ours, a heartbeat goes out. A Duration repeats. Heartbeats of
+   * other sessions in the process take it along, if they are due before, by up to a fiftieth of the delay.
    * Default 2.5 s: half of the first delay of `silence`, so that one late heartbeat makes no peer ask.
    */
   readonly heartbeat: Patience

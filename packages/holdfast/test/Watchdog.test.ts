@@ -254,6 +254,43 @@ describe("Watchdog", () => {
       })
     )
 
+    it.effect("beats that are due within a fiftieth of their interval go out together: some sooner, none later", () =>
+      Effect.gen(function* () {
+        const policy = { heartbeat: "1 second", silence: "Infinity" } as const
+        const first = yield* watched({ policy })
+        yield* until(15)
+        const second = yield* watched({ policy })
+        yield* until(45)
+        const third = yield* watched({ policy })
+        yield* until(999)
+        assert.deepStrictEqual([first.facts.beats, second.facts.beats, third.facts.beats], [[], [], []])
+        yield* until(2100)
+        assert.deepStrictEqual(
+          [first.facts.beats, second.facts.beats, third.facts.beats],
+          [
+            [1000, 2000],
+            [1000, 2000],
+            [1045, 2045]
+          ]
+        )
+      })
+    )
+
+    it.effect("whoever is asked, or judged, by another clock at the same time is not asked or judged sooner", () =>
+      Effect.gen(function* () {
+        const silent = yield* watched({ policy: { silence: "1010 millis" } })
+        const alive = yield* watched({ policy: { silence: "1010 millis" } })
+        yield* watched({ policy: { heartbeat: "1 second", silence: "Infinity" } })
+        yield* atEach([5], alive.watchdog.received)
+        yield* until(1009)
+        assert.deepStrictEqual([silent.isUp(), alive.isUp()], [true, true])
+        yield* until(1014)
+        assert.deepStrictEqual([silent.isUp(), alive.isUp()], [false, true])
+        yield* until(1015)
+        assert.isFalse(alive.isUp())
+      })
+    )
+
     it.effect("a schedule that is over beats no more until another frame of ours", () =>
       Effect.gen(function* () {
         const heartbeat = Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 3 }))

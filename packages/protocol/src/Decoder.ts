@@ -18,6 +18,8 @@ export interface Sink {
 export class Decoder {
   /** How many frames were complete; with {@link isInsideFrame} it tells whether one and the same is stuck. */
   frameCount = 0
+  /** Grows with everything that the sink was handed, but for heartbeats: they say no more than that bytes came. */
+  tellingCount = 0
   private readonly frameBytesMax: number
   private sink: Sink
   /** The start of a frame that is not complete: a header, or a whole control frame. */
@@ -106,6 +108,7 @@ export class Decoder {
 
   private control(type: number, bytes: Uint8Array, from: number, until: number): Violation | undefined {
     const frame = Frame.decode(type, bytes, from, until)
+    if (type !== Frame.Type.Heartbeat) this.tellingCount++
     return frame._tag === "Violation" ? frame : this.sink.control(frame)
   }
 
@@ -123,6 +126,7 @@ export class Decoder {
     this.dataOffset += bytes.length
     this.dataRest -= bytes.length
     if (this.dataRest === 0) this.frameCount++
+    this.tellingCount++
     return this.sink.data(this.dataChannel, offset, bytes)
   }
 

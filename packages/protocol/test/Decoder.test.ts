@@ -175,6 +175,20 @@ describe("Decoder", () => {
     assert.strictEqual(decode([fromHex("105001")]).rule, "frame-length")
   })
 
+  it("counts what tells something: any piece of data, and any frame but a heartbeat", () => {
+    const decoder = new Decoder.Decoder(frameBytesMax, { data: () => undefined, control: () => undefined })
+    const counted = (bytes: Uint8Array) => {
+      const before = decoder.tellingCount
+      decoder.push(bytes)
+      return decoder.tellingCount - before
+    }
+    const beat = Frame.encode({ _tag: "Heartbeat" })
+    const ping = Frame.encode({ _tag: "Ping", id: 1 })
+    const data = dataFrame(0, 0, fromHex("0102"))
+    assert.deepStrictEqual([beat, concat([beat, beat]), ping, concat([beat, ping])].map(counted), [0, 0, 1, 1])
+    assert.deepStrictEqual([data.subarray(0, -1), data.subarray(-1), beat].map(counted), [1, 1, 0])
+  })
+
   it("refuses Data whose body is shorter than its header as soon as that shows", () => {
     for (const bytes of ["2100", "2101", "210240", "21020040", "210800c0", "2104408080"]) {
       assert.strictEqual(decode([fromHex(bytes)]).rule, "frame-body", bytes)

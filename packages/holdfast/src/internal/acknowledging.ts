@@ -14,6 +14,7 @@ const quickMillis = 1
 export class Acknowledging implements Alarm {
   due = 0
   place = -1
+  readonly soonerMillis = 0
   private readonly alarms: Alarms
   private readonly peer: Peer.Peer
   private readonly onDue: () => void

@@ -9,7 +9,7 @@ import type * as Patience from "../Patience.ts"
 import type { Options, Signs, Watchdog } from "../Watchdog.ts"
 import * as Meter from "./meter.ts"
 import * as Suspension from "./Suspension.ts"
-import { type Surroundings, surroundings, Watching } from "./watching.ts"
+import { soonerShare, type Surroundings, surroundings, Watching } from "./watching.ts"
 
 type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
 
@@ -322,7 +322,12 @@ class Stall extends Watched {
   }
 }
 
+/** Sooner than promised does no harm. */
 class Heartbeat extends Watched {
+  override get soonerMillis(): number {
+    return this.delay * soonerShare
+  }
+
   protected override get isRepeating(): boolean {
     return true
   }

@@ -48,13 +48,28 @@ const begin = Effect.fnUntraced(function* (options: Options, scope: Scope.Scope)
   const failed = wire.handTo(conversation.peer)
   if (failed !== undefined) {
     const error = violated(failed)
-    life.decided(error)
+    decided(life, options, error)
     return yield* sayLast(wire, error, undefined, [], Effect.void)
   }
   if (conversation.exit !== undefined) return yield* conversation.failure()
-  life.attach()
+  attach(life, options)
   return life
 })
+
+const attach = (life: Life, { conversation, incarnation, opened, wire }: Options): void => {
+  const { peer } = conversation
+  conversation.attach(life)
+  peer.channels.carriedBy(wire.link.isCopying)
+  if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
+  peer.announce()
+  life.up.publish()
+  conversation.bulletin.event({ _tag: "Opened", incarnation, opened })
+}
+
+const decided = (life: Life, { onVerdict }: Options, error: ConnectionError.ConnectionError): void => {
+  life.tellEnd(error)
+  onVerdict?.(error)
+}
 
 /** The link is not used any more. */
 const leave = (life: Life, conversation: Conversation) =>
@@ -70,17 +85,19 @@ const ended = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>) =>
   })
 
 /** What it has started has ended: the last word is said. */
-const end = (life: Life, { conversation, wire }: Options, cause: Cause.Cause<ConnectionError.ConnectionError>) =>
-  Effect.failCause(cause).pipe(
+const end = (life: Life, options: Options, cause: Cause.Cause<ConnectionError.ConnectionError>) => {
+  const { conversation, wire } = options
+  return Effect.failCause(cause).pipe(
     Effect.catchDefect((defect) => {
       conversation.finish(Exit.die(defect), { code: "Failed", epoch: 0, detail: "a defect on the other side" })
       return Effect.fail(conversation.failure())
     }),
     Effect.catch((error) => {
-      life.decided(error)
+      decided(life, options, error)
       const { lastWord } = life
       const standing = lastWord?.code === "Fenced" ? [] : conversation.peer.positions()
       conversation.detach(life) // nothing of the next incarnation may reach this one
       return sayLast(wire, error, lastWord, standing, life.carrier.settled)
     })
   )
+}

@@ -2,7 +2,7 @@
  * What happens on a session's link: read, write, acknowledge and watch, until one of them ends it. All of it are plain calls,
  * which the carrier, alarms and whoever uses the session make; only `write` touches the link.
  */
-import type { Peer } from "@holdfast/protocol"
+import { Frame, type Peer } from "@holdfast/protocol"
 import { Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as ConnectionError from "../ConnectionError.ts"
@@ -31,6 +31,8 @@ const joinedBytesMin = 65_536
 /** A consumer gets so many turns to finish with what it was lent, before what it was lent has to be left to it. */
 const lentTurnsMax = 8
 
+const heartbeat = [Frame.encode({ _tag: "Heartbeat" })] as const
+
 type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
 
 /** What is said in one turn of the event loop is one write, unless it is flushed: it waits for its `due` turn. */
@@ -49,7 +51,7 @@ export class Life implements Attachment, User, Watchdog.Options {
   private readonly frames: FrameWatch
   private readonly acknowledging: Acknowledging
   private readonly pace: Pace
-  private readonly up: Picture
+  readonly up: Picture
   /** The first one ends this incarnation. */
   private verdict: Verdict | undefined
   private passed: ((verdict: Verdict) => void) | undefined
@@ -92,17 +94,6 @@ export class Life implements Attachment, User, Watchdog.Options {
 
   // ---- its life
 
-  /** From now on the session goes over this link. */
-  attach(): void {
-    const { conversation, options, peer } = this
-    conversation.attach(this)
-    peer.channels.carriedBy(options.wire.link.isCopying)
-    if (conversation.lastWord !== undefined) peer.close(conversation.lastWord)
-    peer.announce()
-    this.up.publish()
-    conversation.bulletin.event({ _tag: "Opened", incarnation: options.incarnation, opened: options.opened })
-  }
-
   /** Everything at once, until one of them decides. Whoever gets its verdict stops what it has started. */
   get race(): Effect.Effect<never, ConnectionError.ConnectionError> {
     return Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
@@ -110,12 +101,6 @@ export class Life implements Attachment, User, Watchdog.Options {
       this.guarded(() => this.start())
       return this.stop
     })
-  }
-
-  /** It is decided that the link ends. */
-  decided(error: ConnectionError.ConnectionError): void {
-    this.tellEnd(error)
-    this.options.onVerdict?.(error)
   }
 
   private start(): void {
@@ -177,7 +162,8 @@ export class Life implements Attachment, User, Watchdog.Options {
     )
   }
 
-  private tellEnd(error: ConnectionError.ConnectionError): void {
+  /** It is decided that the link ends, of which listeners are told once. */
+  tellEnd(error: ConnectionError.ConnectionError): void {
     if (this.isEndTold) return
     this.isEndTold = true
     this.conversation.bulletin.event({ _tag: "Ended", incarnation: this.options.incarnation, error })
@@ -226,8 +212,17 @@ export class Life implements Attachment, User, Watchdog.Options {
   }
 
   beat(): void {
-    this.peer.heartbeat()
+    const { peer } = this
+    if (this.writer === "idle" && !peer.hasWork && !peer.hasNews) return this.guarded(() => this.beatAlone())
+    peer.heartbeat()
     this.begin(true)
+  }
+
+  /** There is nothing else to say, as nearly always. */
+  private beatAlone(): void {
+    this.writer = "writing"
+    this.watchdog.sent(true)
+    if (this.carrier.write(heartbeat)) this.mayWriteOn()
   }
 
   onStalled(at: number | undefined): void {
@@ -257,8 +252,10 @@ export class Life implements Attachment, User, Watchdog.Options {
 
   private take(batch: ReadonlyArray<Uint8Array>): void {
     const { onInput, wire } = this.options
+    const { decoder } = wire
+    const before = decoder.tellingCount
     for (const chunk of batch) {
-      const failed = wire.decoder.push(chunk)
+      const failed = decoder.push(chunk)
       if (failed !== undefined) return this.decide(Exit.fail(violated(failed)))
     }
     this.watchdog.received()
@@ -266,7 +263,7 @@ export class Life implements Attachment, User, Watchdog.Options {
     if (!this.hasInput) {
       this.hasInput = true
       onInput?.(this.around.context)
-    }
+    } else if (decoder.tellingCount === before) return
     this.isDigesting = true
     this.digest()
     if (this.peer.hasFinished) this.digest()
