@@ -174,7 +174,7 @@ export const layerWebSocketUpgrade = (
 const links = (server: Server, options: KernelOptions.KernelOptions | undefined): Server => ({
   address: server.address,
   run: Effect.fnUntraced(function* <R, E, _>(handler: (link: NodeLink) => Effect.Effect<_, E, R>) {
-    const scope = yield* Scope.make()
+    const running = new Set<Fiber.Fiber<_, E>>()
     const report = Effect.runForkWith(yield* Effect.context())
     const accept = Effect.contextWith((context: Context.Context<R>) =>
       Effect.sync(() => {
@@ -189,16 +189,17 @@ const links = (server: Server, options: KernelOptions.KernelOptions | undefined)
         const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, own))(
           Effect.onExit(handling, (exit) => Scope.close(own, exit))
         )
+        running.add(fiber)
         fiber.addObserver((exit) => {
+          running.delete(fiber)
           connection.abandon()
           if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) report(Effect.ignoreCause(exit, unhandled))
         })
-        Fiber.runIn(fiber, scope)
       })
     )
-    return yield* Effect.onExit(
+    return yield* Effect.ensuring(
       server.run(() => accept),
-      (exit) => Scope.close(scope, exit)
+      Effect.suspend(() => Fiber.interruptAll([...running]))
     )
   })
 })

@@ -10,7 +10,7 @@ import { TLSSocket } from "node:tls"
 import * as Kernel from "../Kernel.ts"
 import * as KernelOptions from "../KernelOptions.ts"
 import type { NodeLink } from "../NodeLink.ts"
-import * as Reading from "./reading.ts"
+import { Reading } from "./reading.ts"
 import * as Writing from "./writing.ts"
 
 /**
@@ -54,14 +54,14 @@ export const accepted = (stream: NetSocket): Connection => {
 }
 
 /** What is behind a link. There may be thousands that wait for something, so what they do is made when it is done. */
-export class Connection {
+export class Connection implements Writing.Owner {
   readonly link: NodeLink & { peer: string | undefined }
   /** The socket that the kernel knows. */
   transport: NetSocket | undefined
   private readonly open: Effect.Effect<NetSocket, Socket.SocketError>
   /** What is read and written. */
   private stream: NetSocket | undefined
-  private reading: Reading.Reading | undefined
+  private reading: Reading | undefined
   /** Whoever writes before the socket is there. */
   private waiting: Array<() => void> | undefined
 
@@ -74,6 +74,11 @@ export class Connection {
       progress: () => (this.stream === undefined ? nothingYet : Kernel.report(this.stream)),
       peer: undefined
     }
+  }
+
+  /** What is written to while it is read. */
+  get socket(): NetSocket | undefined {
+    return this.reading === undefined ? undefined : this.stream
   }
 
   /** Nobody will read from it any more: it is destroyed if nobody has. */
@@ -94,12 +99,11 @@ export class Connection {
         Effect.map((stream): Link.Reader => {
           this.stream = stream
           this.link.peer ??= plainAddress(stream.remoteAddress)
-          this.reading = Reading.make(stream)
+          this.reading = new Reading(stream)
           const { waiting = [] } = this
           this.waiting = undefined
           for (const wake of waiting) wake()
-          const { borrow, keep, pull, subscribe } = this.reading
-          return { pull, borrow, keep, subscribe, upgrade: Socket.SocketUpgradeError.unsupported }
+          return this.reading.reader
         })
       )
     })
@@ -119,10 +123,7 @@ export class Connection {
   private get writer(): Effect.Effect<Link.Writer, never, Scope.Scope> {
     return Effect.as(
       Effect.addFinalizer(() => this.end),
-      Writing.make(
-        () => (this.reading === undefined ? undefined : this.stream),
-        Effect.suspend(() => this.up)
-      )
+      Writing.make(this)
     )
   }
 
@@ -132,7 +133,7 @@ export class Connection {
     })
   }
 
-  private get up(): Effect.Effect<void> {
+  get up(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       if (this.reading !== undefined) return resume(Effect.void)
       const wake = () => resume(Effect.void)

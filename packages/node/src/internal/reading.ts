@@ -15,135 +15,165 @@ type Batch = NonEmptyReadonlyArray<Uint8Array>
 
 type Subscriber = Link.Subscriber<Socket.SocketError>
 
-export interface Reading {
-  /** The next bytes, to keep. */
-  readonly pull: Effect.Effect<Batch, Socket.SocketError>
-  /** The next bytes, valid until the next pull. */
-  readonly borrow: Effect.Effect<Batch, Socket.SocketError>
-  /** What was borrowed last stays as it is. */
-  readonly keep: () => void
-  /** Hands over each batch as it comes. */
-  readonly subscribe: (subscriber: Subscriber) => Link.Subscription
-  /** Fails the pull that waits, and all later ones. */
-  readonly stop: () => void
-}
-
-/** Takes over a socket that is connected and paused. */
-export const make = (socket: NetSocket): Reading => {
-  let resume: ((effect: Effect.Effect<Batch, Socket.SocketError>) => void) | undefined
-  let subscriber: Subscriber | undefined
+/** Takes over a socket that is connected and paused, until `stop`. Thousands of them may wait. */
+export class Reading {
+  private readonly socket: NetSocket
+  private readonly onread: Onread.Onread | undefined
+  private resume: ((effect: Effect.Effect<Batch, Socket.SocketError>) => void) | undefined
+  private subscriber: Subscriber | undefined
   /** The subscriber has what was read last, and wants nothing more. */
-  let isPaused = false
-  let pending: Uint8Array | undefined
-  let isLent = false
-  let isReading = false
-  let ended: Socket.SocketError | undefined
+  private isPaused = false
+  private pending: Uint8Array | undefined
+  private isLent = false
+  private isReading = false
+  private error: Socket.SocketError | undefined
+  private onData: ((chunk: Uint8Array) => void) | undefined
+  private readonly onEnd = () => this.end(closedWell)
+  private readonly onError = (cause: Error) =>
+    this.fail(new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) }))
+  private readonly onClose = (hadError: boolean) => (hadError ? this.fail(closedBadly) : this.end(closedWell))
 
-  const settle = (effect: Effect.Effect<Batch, Socket.SocketError>): void => {
-    const waiting = resume
-    resume = undefined
+  constructor(socket: NetSocket) {
+    this.socket = socket
+    this.onread = Onread.attach(socket, (bytes, isLent) => this.arrived(bytes, isLent))
+    if (this.onread === undefined) {
+      this.onData = (chunk) => {
+        if (!this.arrived(chunk, false)) socket.pause()
+      }
+      socket.on("data", this.onData)
+    }
+    socket.on("end", this.onEnd)
+    socket.on("error", this.onError)
+    socket.on("close", this.onClose)
+  }
+
+  /** For whoever reads. */
+  get reader(): Link.Reader {
+    const borrow = Effect.callback<Batch, Socket.SocketError>((wake) => this.wait(wake))
+    return {
+      pull: Effect.suspend(() => Effect.map(borrow, ([bytes]): Batch => [this.isLent ? bytes.slice() : bytes])),
+      borrow,
+      keep: () => {
+        if (this.isLent) this.onread?.renew()
+      },
+      subscribe: (subscriber) => {
+        this.subscriber = subscriber
+        this.isPaused = true
+        return new Subscription(this, subscriber)
+      },
+      upgrade: Socket.SocketUpgradeError.unsupported
+    }
+  }
+
+  /** Fails the pull that waits, and all later ones. */
+  stop(): void {
+    const { socket } = this
+    this.fail(closedBadly)
+    socket.pause()
+    if (this.onData !== undefined) socket.off("data", this.onData)
+    socket.off("end", this.onEnd)
+    socket.off("error", this.onError)
+    socket.off("close", this.onClose)
+  }
+
+  readOn(to: Subscriber): void {
+    if (this.subscriber !== to) return
+    this.isPaused = false
+    const bytes = this.early()
+    if (bytes !== undefined) this.hand(to, bytes)
+    if (this.isPaused || this.subscriber !== to) return
+    if (this.error === undefined) this.read()
+    else to.ended(this.error)
+  }
+
+  cancel(to: Subscriber): void {
+    if (this.subscriber === to) this.subscriber = undefined
+  }
+
+  private wait(wake: (effect: Effect.Effect<Batch, Socket.SocketError>) => void): Effect.Effect<void> | undefined {
+    const bytes = this.early()
+    if (bytes !== undefined) wake(Effect.succeed([bytes]))
+    else if (this.error !== undefined) wake(Effect.fail(this.error))
+    else {
+      this.resume = wake
+      this.read()
+      return Effect.sync(() => {
+        this.resume = undefined
+      })
+    }
+    return undefined
+  }
+
+  private settle(effect: Effect.Effect<Batch, Socket.SocketError>): void {
+    const waiting = this.resume
+    this.resume = undefined
     waiting?.(effect)
   }
-  const hand = (to: Subscriber, bytes: Uint8Array): void => {
-    isPaused = true // whatever it calls meanwhile
-    isPaused = !to.received([bytes])
+
+  private hand(to: Subscriber, bytes: Uint8Array): void {
+    this.isPaused = true // whatever it calls meanwhile
+    this.isPaused = !to.received([bytes])
   }
+
   /** Whoever waits has the bytes at once. Tells whether to read on: somebody waits again, and has no use for these. */
-  const arrived = (bytes: Uint8Array, isLentNow: boolean): boolean => {
-    isLent = isLentNow
-    if (subscriber !== undefined && !isPaused) hand(subscriber, bytes)
-    else if (resume === undefined) pending = bytes
-    else settle(Effect.succeed([bytes]))
+  private arrived(bytes: Uint8Array, isLent: boolean): boolean {
+    this.isLent = isLent
+    if (this.subscriber !== undefined && !this.isPaused) this.hand(this.subscriber, bytes)
+    else if (this.resume === undefined) this.pending = bytes
+    else this.settle(Effect.succeed([bytes]))
     // Whoever got it may have handed the socket on to another reader.
-    isReading = subscriber === undefined ? resume !== undefined : !isPaused
-    return isReading
+    this.isReading = this.subscriber === undefined ? this.resume !== undefined : !this.isPaused
+    return this.isReading
   }
+
   /** What has arrived before is given first. */
-  const end = (error: Socket.SocketError): void => {
-    ended ??= error
-    if (pending !== undefined) return
-    settle(Effect.fail(ended))
-    if (!isPaused) subscriber?.ended(ended)
-  }
-  const fail = (error: Socket.SocketError): void => {
-    pending = undefined
-    end(error)
+  private end(error: Socket.SocketError): void {
+    this.error ??= error
+    if (this.pending !== undefined) return
+    this.settle(Effect.fail(this.error))
+    if (!this.isPaused) this.subscriber?.ended(this.error)
   }
 
-  const onData = (chunk: Uint8Array) => {
-    if (!arrived(chunk, false)) socket.pause()
+  private fail(error: Socket.SocketError): void {
+    this.pending = undefined
+    this.end(error)
   }
-  const onEnd = () => end(closedWell)
-  const onError = (cause: Error) => fail(new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) }))
-  const onClose = (hadError: boolean) => (hadError ? fail(closedBadly) : end(closedWell))
-  const onread = Onread.attach(socket, arrived)
-  if (onread === undefined) socket.on("data", onData)
-  socket.on("end", onEnd)
-  socket.on("error", onError)
-  socket.on("close", onClose)
 
-  const forget = Effect.sync(() => {
-    resume = undefined
-  })
   /** What was read before anybody wanted it. */
-  const early = (): Uint8Array | undefined => {
+  private early(): Uint8Array | undefined {
     // Node may have read a little before the socket was taken over.
-    if (onread !== undefined && pending === undefined && socket.readableLength > 0) {
-      isLent = false
-      return (socket.read() as Uint8Array | null) ?? undefined
+    if (this.onread !== undefined && this.pending === undefined && this.socket.readableLength > 0) {
+      this.isLent = false
+      return (this.socket.read() as Uint8Array | null) ?? undefined
     }
-    const bytes = pending
-    pending = undefined
+    const bytes = this.pending
+    this.pending = undefined
     return bytes
   }
-  const read = (): void => {
-    if (isReading) return
-    isReading = true
-    socket.resume()
+
+  private read(): void {
+    if (this.isReading) return
+    this.isReading = true
+    this.socket.resume()
   }
-  const borrow = Effect.callback<Batch, Socket.SocketError>((wake) => {
-    const bytes = early()
-    if (bytes !== undefined) return wake(Effect.succeed([bytes]))
-    if (ended !== undefined) return wake(Effect.fail(ended))
-    resume = wake
-    read()
-    return forget
-  })
-  const subscribe = (to: Subscriber): Link.Subscription => {
-    const readOn = () => {
-      if (subscriber !== to) return
-      isPaused = false
-      const bytes = early()
-      if (bytes !== undefined) hand(to, bytes)
-      if (isPaused || subscriber !== to) return
-      if (ended === undefined) read()
-      else to.ended(ended)
-    }
-    subscriber = to
-    isPaused = true
-    return {
-      readOn,
-      cancel: () => {
-        if (subscriber === to) subscriber = undefined
-      }
-    }
+}
+
+/** What is read goes to a subscriber. */
+class Subscription implements Link.Subscription {
+  private readonly reading: Reading
+  private readonly subscriber: Subscriber
+
+  constructor(reading: Reading, subscriber: Subscriber) {
+    this.reading = reading
+    this.subscriber = subscriber
   }
 
-  return {
-    pull: Effect.map(borrow, ([bytes]): Batch => [isLent ? bytes.slice() : bytes]),
-    borrow,
-    keep: () => {
-      if (isLent) onread?.renew()
-    },
-    subscribe,
-    stop: () => {
-      fail(closedBadly)
-      socket.pause()
-      socket.off("data", onData)
-      socket.off("end", onEnd)
-      socket.off("error", onError)
-      socket.off("close", onClose)
-    }
+  readOn(): void {
+    this.reading.readOn(this.subscriber)
+  }
+
+  cancel(): void {
+    this.reading.cancel(this.subscriber)
   }
 }
 

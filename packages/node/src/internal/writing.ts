@@ -6,47 +6,55 @@ import * as Socket from "effect/socket/Socket"
 import type { Link } from "holdfast"
 import type { Socket as NetSocket } from "node:net"
 
+/** Whose socket it is. */
+export interface Owner {
+  /** Undefined before it is there. */
+  readonly socket: NetSocket | undefined
+  /** Waits until it is. */
+  readonly up: Effect.Effect<void>
+}
+
 /** Writes before the socket is there wait for it. */
-export const make = (socketNow: () => NetSocket | undefined, up: Effect.Effect<void>): Link.Writer => {
-  /** Returns what is to be waited for, if anything is. */
-  const using = (use: (socket: NetSocket) => void): Effect.Effect<void, Socket.SocketError> | undefined => {
-    const socket = socketNow()
-    if (socket === undefined)
-      return Effect.andThen(
-        up,
-        later(() => using(use))
-      )
-    if (socket.destroyed || socket.writableEnded) return failed(new Error("socket closed"))
-    try {
-      use(socket)
-    } catch (cause) {
-      return failed(cause)
-    }
-    // `write` says false by what it was given, also when the kernel has taken all of it already.
-    return socket.writableLength > 0 && socket.writableNeedDrain ? drained(socket) : undefined
-  }
-  const later = (offer: () => Effect.Effect<void, Socket.SocketError> | undefined) =>
-    Effect.suspend(() => offer() ?? Effect.void)
-  const writeEach = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>): void => {
-    if (chunks.length === 1) return void socket.write(chunks[0]!)
-    let bytes = 0
-    for (const chunk of chunks) bytes += typeof chunk === "string" ? Infinity : chunk.length
-    if (bytes <= Math.min(joinBytesMax, chunks.length * smallBytes)) return writeJoined(socket, chunks, bytes)
-    socket.cork()
-    for (const chunk of chunks) socket.write(chunk)
-    socket.uncork()
-  }
-  return {
-    write: (chunk) =>
-      later(() =>
-        using((socket) => {
+export const make = (owner: Owner): Link.Writer => ({
+  write: (chunk) =>
+    Effect.suspend(
+      () =>
+        using(owner, (socket) => {
           if (!Socket.isCloseEvent(chunk)) socket.write(chunk)
           else socket.destroy(chunk.code > 1000 ? new Error(`closed with code ${chunk.code}`) : undefined)
-        })
-      ),
-    writeAll: (chunks) => later(() => using((socket) => writeEach(socket, chunks))),
-    offer: (chunks) => using((socket) => writeEach(socket, chunks))
+        }) ?? Effect.void
+    ),
+  writeAll: (chunks) => Effect.suspend(() => using(owner, (socket) => writeEach(socket, chunks)) ?? Effect.void),
+  offer: (chunks) => using(owner, (socket) => writeEach(socket, chunks))
+})
+
+/** Returns what is to be waited for, if anything is. */
+const using = (owner: Owner, use: (socket: NetSocket) => void): Effect.Effect<void, Socket.SocketError> | undefined => {
+  const { socket } = owner
+  if (socket === undefined) {
+    return Effect.andThen(
+      owner.up,
+      Effect.suspend(() => using(owner, use) ?? Effect.void)
+    )
   }
+  if (socket.destroyed || socket.writableEnded) return failed(new Error("socket closed"))
+  try {
+    use(socket)
+  } catch (cause) {
+    return failed(cause)
+  }
+  // `write` says false by what it was given, also when the kernel has taken all of it already.
+  return socket.writableLength > 0 && socket.writableNeedDrain ? drained(socket) : undefined
+}
+
+const writeEach = (socket: NetSocket, chunks: ReadonlyArray<string | Uint8Array>): void => {
+  if (chunks.length === 1) return void socket.write(chunks[0]!)
+  let bytes = 0
+  for (const chunk of chunks) bytes += typeof chunk === "string" ? Infinity : chunk.length
+  if (bytes <= Math.min(joinBytesMax, chunks.length * smallBytes)) return writeJoined(socket, chunks, bytes)
+  socket.cork()
+  for (const chunk of chunks) socket.write(chunk)
+  socket.uncork()
 }
 
 /** Pieces that are smaller than this on average cost more one by one than a copy. */
