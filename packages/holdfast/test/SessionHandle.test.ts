@@ -88,6 +88,27 @@ describe("Session.messages", () => {
     )
   )
 
+  it.effect("pass by a consumer that was interrupted while another one had its turn", () =>
+    inScope(
+      Effect.gen(function* () {
+        const { client, theirs } = yield* pair()
+        const first = yield* handling(theirs, never)
+        yield* settle
+        const second = yield* handling(theirs, never)
+        const third = yield* handling(theirs, never)
+        yield* settle
+        yield* Fiber.interrupt(second.fiber)
+        yield* Fiber.interrupt(first.fiber)
+        yield* flowing(client.deliver(bytes("0")))
+        assert.deepStrictEqual([first.seen, second.seen, third.seen], [[], [], ["0"]])
+        yield* Fiber.interrupt(third.fiber)
+        const fourth = yield* handling(theirs, never)
+        yield* flowing(client.deliver(bytes("1")))
+        assert.deepStrictEqual([third.seen, fourth.seen], [["0"], ["1"]])
+      })
+    )
+  )
+
   it.effect("of a consumer that is interrupted while it waits go to the next one", () =>
     inScope(
       Effect.gen(function* () {

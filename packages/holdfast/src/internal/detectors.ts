@@ -13,6 +13,11 @@ import { soonerShare, type Surroundings, surroundings, Watching } from "./watchi
 
 type Verdict = Exit.Exit<never, ConnectionError.ConnectionError>
 
+/** Who is told the verdict. */
+export interface Judge {
+  readonly decide: (verdict: Verdict) => void
+}
+
 export class Detectors implements Watchdog, Suspension.Listener {
   readonly options: Options
   private readonly clock: Clock.Clock
@@ -35,7 +40,7 @@ export class Detectors implements Watchdog, Suspension.Listener {
   private stall: Stall | undefined
   private around: Surroundings | undefined
   private meter: Meter.Meter | undefined
-  private pass: ((verdict: Verdict) => void) | undefined
+  private judge: Judge | undefined
 
   constructor(options: Options, clock: Clock.Clock) {
     this.options = options
@@ -57,7 +62,7 @@ export class Detectors implements Watchdog, Suspension.Listener {
   get run(): Effect.Effect<never, ConnectionError.ConnectionError> {
     const own = Effect.flatMap(surroundings, (surroundings) =>
       Effect.callback<never, ConnectionError.ConnectionError>((resume) => {
-        this.start(surroundings, resume)
+        this.start(surroundings, { decide: resume })
         return Effect.sync(() => this.stop())
       })
     )
@@ -72,8 +77,8 @@ export class Detectors implements Watchdog, Suspension.Listener {
   }
 
   /** Watches until there is a verdict. */
-  start(surroundings: Surroundings, pass: (verdict: Verdict) => void): void {
-    this.pass = pass
+  start(surroundings: Surroundings, judge: Judge): void {
+    this.judge = judge
     this.around = surroundings
     this.silence.start(surroundings)
     this.stall?.start(surroundings)
@@ -83,7 +88,7 @@ export class Detectors implements Watchdog, Suspension.Listener {
   }
 
   stop(): void {
-    this.pass = undefined
+    this.judge = undefined
     this.silence.stop()
     this.stall?.stop()
     this.heartbeat.stop()
@@ -196,9 +201,9 @@ export class Detectors implements Watchdog, Suspension.Listener {
   }
 
   decide(verdict: Verdict): void {
-    const { pass } = this
+    const { judge } = this
     this.stop()
-    pass?.(verdict)
+    judge?.decide(verdict)
   }
 
   /** What waits to be sent has passed its bounds. */
@@ -227,7 +232,7 @@ export class Detectors implements Watchdog, Suspension.Listener {
   private get stalling(): Stall {
     if (this.stall === undefined) {
       this.stall = new Stall(this, this.options.policy().stall, undefined)
-      if (this.pass !== undefined) this.stall.start(this.around!)
+      if (this.judge !== undefined) this.stall.start(this.around!)
     }
     return this.stall
   }

@@ -3,10 +3,11 @@
  * pure `Channel` to a consumer; whatever waits is an `Effect.callback` whose `resume` is kept and called once.
  */
 import type { Channel } from "@holdfast/protocol"
-import { Deferred, Effect, Exit, Option, Semaphore } from "effect"
+import { Deferred, Effect, Exit, Option } from "effect"
 import { ChannelReset, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
 import type { Budget, Limits } from "./backlogLimits.ts"
 import { closed } from "./closed.ts"
+import { Exclusive } from "./exclusive.ts"
 import { Outbox, type Owner } from "./outbox.ts"
 
 /** What carries channels. */
@@ -29,7 +30,7 @@ export interface Carrier {
   looking(flow: Flow, isLooking: boolean): void
 }
 
-type Pulling = Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError>
+type Pulling<E> = Effect.Effect<ReadonlyArray<Uint8Array> | undefined, ConnectionError | E>
 
 export class Flow implements Owner {
   channel: Channel.Channel
@@ -45,10 +46,11 @@ export class Flow implements Owner {
   isAbandoned = false
   /** Bytes of ours that the budget was told of. */
   keptBytes = 0
+  /** One consumer at a time. */
+  readonly consumer = new Exclusive()
   creditAwaitedSince: number | undefined
   consumerSlowSince: number | undefined
   private readonly carrier: Carrier
-  private consumers: Semaphore.Semaphore | undefined
   private arrival: (() => void) | undefined
   private lookouts: Array<() => void> = []
   /** Messages that were appended since the link was told. */
@@ -63,29 +65,23 @@ export class Flow implements Owner {
     this.outbox = new Outbox(this, channel)
   }
 
-  /** One consumer at a time. */
-  get consumer(): Semaphore.Semaphore {
-    this.consumers ??= Semaphore.makeUnsafe(1)
-    return this.consumers
-  }
-
   /**
    * The next messages, `undefined` when the other direction has ended. Those handed out before count as taken. Of those
-   * that may be lent the bytes are valid until then.
+   * that may be lent the bytes are valid until then. `ended` comes instead of `undefined`.
    */
-  pull(mayBeLent: boolean): Pulling {
-    const pull: Pulling = Effect.suspend(() => {
+  pull<E = never>(mayBeLent: boolean, ended: Effect.Effect<undefined, E> = Effect.undefined): Pulling<E> {
+    const pull: Pulling<E> = Effect.suspend(() => {
       const { receive } = this.channel
       if (this.isReset) return Effect.fail(this.failure())
       const batch = receive.hand(mayBeLent)
       this.carrier.taken(this)
       if (batch !== undefined) return Effect.succeed(batch)
-      if (receive.ended) return Effect.undefined
+      if (receive.ended) return ended
       if (this.exit !== undefined) return Effect.fail(this.failure())
       return waiting
     })
     // Whoever is interrupted meanwhile is not there any more, and `resume` does nothing.
-    const waiting: Pulling = Effect.callback((resume) => {
+    const waiting: Pulling<E> = Effect.callback((resume) => {
       this.arrival = () => resume(pull)
     })
     return pull

@@ -55,7 +55,7 @@ export class Life implements Attachment, User, Watchdog.Options {
   /** The first one ends this incarnation. */
   private verdict: Verdict | undefined
   private passed: ((verdict: Verdict) => void) | undefined
-  private readonly running = new Set<Fiber.Fiber<unknown, ConnectionError.ConnectionError>>()
+  private running: Set<Fiber.Fiber<unknown, ConnectionError.ConnectionError>> | undefined
   private isEndTold = false
   private drained: (() => void) | undefined
 
@@ -109,7 +109,7 @@ export class Life implements Attachment, User, Watchdog.Options {
     this.carrier.start()
     for (const detector of this.watchdog.others) this.run(detector)
     if (this.verdict !== undefined) return
-    this.watchdog.start(this.around, (verdict) => this.decide(verdict))
+    this.watchdog.start(this.around, this)
     this.frames.start(this.around)
     if (this.conversation.goingAway !== undefined) this.watchForDrained()
     this.begin(false)
@@ -123,15 +123,16 @@ export class Life implements Attachment, User, Watchdog.Options {
       this.frames.stop()
       this.drained?.()
       this.acknowledging.stop()
-      return Effect.andThen(this.carrier.stopReading, Fiber.interruptAll([...this.running]))
+      return Effect.andThen(this.carrier.stopReading, Fiber.interruptAll([...(this.running ?? [])]))
     })
   }
 
   private run(effect: Effect.Effect<unknown, ConnectionError.ConnectionError>): void {
     const fiber = Effect.runForkWith(this.around.context)(effect)
+    this.running ??= new Set()
     this.running.add(fiber)
     fiber.addObserver((exit) => {
-      this.running.delete(fiber)
+      this.running?.delete(fiber)
       if (Exit.isFailure(exit)) this.decide(Exit.failCause(exit.cause))
     })
   }
