@@ -149,8 +149,11 @@ const recipes: { readonly [K in Kind]: (at: At) => Recipe } = {
   })
 }
 
-/** Below the ports that the kernel gives to clients: who dials a server that is down must not meet itself. */
-const firstPort = 20_000 + (process.pid % 5000) * 2
+/**
+ * Below the ports that the kernel gives to clients: who dials a server that is down must not meet itself. Test files that
+ * run at the same time have ports of their own.
+ */
+const firstPort = 20_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 4) * 2500 + (process.pid % 1000) * 2
 let nextPort = firstPort
 
 const freePort: Effect.Effect<number> = Effect.promise(async () => {
