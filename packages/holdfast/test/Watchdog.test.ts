@@ -276,6 +276,17 @@ describe("Watchdog", () => {
       })
     )
 
+    it.effect("a beat that went out sooner puts those behind it sooner, so that none is missed for longer", () =>
+      Effect.gen(function* () {
+        const heartbeat = Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 }))
+        const once = yield* watched({ policy: { heartbeat, silence: "Infinity" } })
+        yield* until(15)
+        const again = yield* watched({ policy: { heartbeat: "1 second", silence: "Infinity" } })
+        yield* until(3100)
+        assert.deepStrictEqual([once.facts.beats, again.facts.beats], [[1000], [1000, 2000, 3000]])
+      })
+    )
+
     it.effect("whoever is asked, or judged, by another clock at the same time is not asked or judged sooner", () =>
       Effect.gen(function* () {
         const silent = yield* watched({ policy: { silence: "1010 millis" } })

@@ -234,7 +234,8 @@ export abstract class Watching implements Alarm {
         this.isDone = true
         this.delay = Math.max(delay, againMillisMin)
       }
-      this.startedAt = isLate ? this.now() : this.over // after a question the answer gets its whole delay
+      // After a question the answer gets its whole delay; one that was over sooner moves those behind it.
+      this.startedAt = isLate ? this.now() : Math.min(this.over, this.now())
       this.over = this.overAt()
       this.isListening = true
       this.ask()
