@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Metric, Option, Stream } from "effect"
+import { Effect, Fiber, Metric, Option, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { Session } from "holdfast"
 import * as MemoryLink from "./MemoryLink.ts"
@@ -206,6 +206,35 @@ describe("Metrics", () => {
       })
     ).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
   )
+})
+
+describe("Spans", () => {
+  it.effect("of a session and of each incarnation begin and end with them", () => {
+    const spans: Array<Tracer.Span> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        spans.push(span)
+        return span
+      }
+    })
+    const of = (name: string) => spans.filter((span) => span.name === name)
+    const ended = (name: string) => of(name).filter(({ status }) => status._tag === "Ended").length
+    return inScope(
+      Effect.gen(function* () {
+        const network = yield* MemoryLink.make()
+        yield* life(yield* connect(network, { policy: steady }), network)
+        assert.deepStrictEqual([of("holdfast.session").length, ended("holdfast.session")], [1, 1])
+        // Two of each side.
+        assert.deepStrictEqual([of("holdfast.incarnation").length, ended("holdfast.incarnation")], [4, 4])
+        const parent = Option.getOrThrow(of("holdfast.session")[0]!.parent)
+        assert.include(
+          of("holdfast.incarnation").map(({ spanId }) => spanId),
+          parent.spanId
+        )
+      })
+    ).pipe(Effect.withTracer(tracer))
+  })
 })
 
 describe("Session.state", () => {

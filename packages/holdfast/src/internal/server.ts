@@ -66,7 +66,7 @@ export const serve =
         const tell = yield* teller(options.onEvent, background)
         const at = () => clock.currentTimeMillisUnsafe()
 
-        const ofAll: Omit<Conversation.Options, "bulletin" | "onFinish"> = {
+        const ofAll: Conversation.Options = {
           clock,
           policy,
           limits: Limits.ofPeer(options.limits ?? {}, definition.messageBytesMax),
@@ -98,11 +98,12 @@ export const serve =
           const run = Effect.runForkWith(
             Context.add(own, Tracer.ParentSpan, Effect.runSyncWith(own)(span)) as Context.Context<Scope.Scope | RH>
           )
-          member.handler = Effect.suspend(() => handler(session)).pipe(
+          member.handler = nextTurn.pipe(
+            Effect.flatMap(() => handler(session)),
             Effect.onExit((exit) => Scope.close(scope, exit)),
             Effect.flatMap(() => Effect.ignore(session.close)),
             Effect.catchCause((cause) => handlerFailed(conversation, cause)),
-            (living) => run(Effect.andThen(nextTurn, living)),
+            run,
             Fiber.runIn(background)
           )
           if (conversation.exit !== undefined) indulge(member)
