@@ -2,13 +2,12 @@
  * The channels of a conversation, as its two applications see them: opening, accepting, refusing.
  */
 import { Cause, Deferred, Duration, Effect, Exit, Option } from "effect"
-import type { Context, Pull, Schema, Scope, Stream } from "effect"
+import type { Context, Pull, Schema, Scope, Semaphore, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ConnectionError from "../ConnectionError.ts"
 import type { Incoming, Options, SessionChannel, State } from "../SessionChannel.ts"
 import * as Codec from "./codec.ts"
 import type { Conversation } from "./conversation.ts"
-import type { Exclusive } from "./exclusive.ts"
 import type { Flow } from "./flow.ts"
 import { given } from "./given.ts"
 import * as Messaging from "./messaging.ts"
@@ -35,7 +34,7 @@ export const open = Effect.fnUntraced(function* (conversation: Conversation, nam
 /** The channels that the other side opens. */
 export const incoming = (
   conversation: Conversation,
-  consumer: Exclusive
+  consumer: Semaphore.Semaphore
 ): Stream.Stream<Incoming, ConnectionError.ConnectionError> => {
   const next: Pull.Pull<NonEmptyReadonlyArray<Incoming>, ConnectionError.ConnectionError> = Effect.suspend(() => {
     // One by one: a consumer that stops leaves the others to the next one.

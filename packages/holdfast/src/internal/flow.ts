@@ -3,11 +3,10 @@
  * pure `Channel` to a consumer; whatever waits is an `Effect.callback` whose `resume` is kept and called once.
  */
 import type { Channel } from "@holdfast/protocol"
-import { Deferred, Effect, Exit, Option } from "effect"
+import { Deferred, Effect, Exit, Option, Semaphore } from "effect"
 import { ChannelReset, type ConnectionError, make as connectionError } from "../ConnectionError.ts"
 import type { Budget, Limits } from "./backlogLimits.ts"
 import { closed } from "./closed.ts"
-import { Exclusive } from "./exclusive.ts"
 import { Outbox, type Owner } from "./outbox.ts"
 
 /** What carries channels. */
@@ -46,11 +45,10 @@ export class Flow implements Owner {
   isAbandoned = false
   /** Bytes of ours that the budget was told of. */
   keptBytes = 0
-  /** One consumer at a time. */
-  readonly consumer = new Exclusive()
   creditAwaitedSince: number | undefined
   consumerSlowSince: number | undefined
   private readonly carrier: Carrier
+  private consumers: Semaphore.Semaphore | undefined
   private arrival: (() => void) | undefined
   private lookouts: Array<() => void> = []
   /** Messages that were appended since the link was told. */
@@ -63,6 +61,12 @@ export class Flow implements Owner {
     this.messageBytesMax = carrier.messageBytesMax
     this.budget = carrier.budget
     this.outbox = new Outbox(this, channel)
+  }
+
+  /** One consumer at a time. */
+  get consumer(): Semaphore.Semaphore {
+    this.consumers ??= Semaphore.makeUnsafe(1)
+    return this.consumers
   }
 
   /**

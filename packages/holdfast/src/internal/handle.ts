@@ -1,7 +1,7 @@
 /**
  * The public face of a conversation: what `Session` offers, the same on both sides.
  */
-import { Deferred, Effect, Exit } from "effect"
+import { Deferred, Effect, Exit, Semaphore } from "effect"
 import * as ConnectionError from "../ConnectionError.ts"
 import * as Patience from "../Patience.ts"
 import * as Policy from "../Policy.ts"
@@ -10,7 +10,6 @@ import * as Channels from "./channels.ts"
 import { closed } from "./closed.ts"
 import type { Codec } from "./codec.ts"
 import type { Conversation } from "./conversation.ts"
-import { Exclusive } from "./exclusive.ts"
 import * as Messaging from "./messaging.ts"
 
 export interface Options<Send, Receive> {
@@ -27,7 +26,7 @@ export class Handle<in out Send, in out Receive>
 {
   private readonly conversation: Conversation
   private readonly dialNow: Effect.Effect<void>
-  private accepting: Exclusive | undefined
+  private accepting: Semaphore.Semaphore | undefined
 
   constructor({ conversation, dialNow, incoming, outgoing }: Options<Send, Receive>) {
     super(conversation.main, outgoing, incoming)
@@ -40,7 +39,7 @@ export class Handle<in out Send, in out Receive>
   }
 
   get channels(): Session<Send, Receive>["channels"] {
-    this.accepting ??= new Exclusive()
+    this.accepting ??= Semaphore.makeUnsafe(1)
     return Channels.incoming(this.conversation, this.accepting)
   }
 

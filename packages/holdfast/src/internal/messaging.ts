@@ -3,12 +3,11 @@
  * channels.
  */
 import { Cause, Channel, Effect, Effectable, Exit, Fiber, Scope, Stream } from "effect"
-import type { Pull } from "effect"
+import type { Pull, Semaphore } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as ConnectionError from "../ConnectionError.ts"
 import type { HandleOptions, Messaging } from "../Session.ts"
 import type { Codec } from "./codec.ts"
-import type { Exclusive } from "./exclusive.ts"
 import type { Flow } from "./flow.ts"
 
 type Batch<A> = Pull.Pull<NonEmptyReadonlyArray<A>, ConnectionError.ConnectionError>
@@ -69,7 +68,8 @@ export abstract class Messages<in out Send, in out Receive> implements Messaging
   }
 
   get handle(): Messaging<Send, Receive>["handle"] {
-    return (f, handling = {}) => this.flow.consumer.within(Effect.ensuring(this.handling(f, handling), this.release))
+    return (f, handling = {}) =>
+      this.flow.consumer.withPermit(Effect.ensuring(this.handling(f, handling), this.release))
   }
 
   get leftovers(): Messaging<Send, Receive>["leftovers"] {
@@ -138,15 +138,15 @@ export abstract class Messages<in out Send, in out Receive> implements Messaging
 
 /** A stream with one consumer at a time. What `release` does comes before the next one's turn. */
 export const consuming = <A>(
-  consumer: Exclusive,
+  consumer: Semaphore.Semaphore,
   release: Effect.Effect<void>,
   next: Batch<A>
 ): Stream.Stream<A, ConnectionError.ConnectionError> =>
   Stream.fromChannel(
     Channel.fromTransform((_upstream, scope) =>
       Effect.uninterruptibleMask((restore) =>
-        restore(consumer.enter).pipe(
-          Effect.andThen(Scope.addFinalizer(scope, Effect.andThen(release, consumer.leave))),
+        restore(consumer.take(1)).pipe(
+          Effect.andThen(Scope.addFinalizer(scope, Effect.andThen(release, consumer.release(1)))),
           Effect.as(next)
         )
       )
